@@ -1,0 +1,56 @@
+# Two commands are enough on a machine with Python >= 3.12: `make demo` and `make test`.
+# Variables: PYTHON       the interpreter to make .venv with (default: the first that fits)
+#            PYTEST_ARGS  more arguments for pytest, as in: make test PYTEST_ARGS='-m "not slow"'
+PYTEST_ARGS ?=
+
+# Chains run side by side and already fill the cores; BLAS threads under each of them would only
+# fight for the same cores. The matrices here are small, so one thread loses nothing.
+OMP_NUM_THREADS ?= 1
+# Figures go to files, also on a machine without a display.
+MPLBACKEND ?= Agg
+export OMP_NUM_THREADS MPLBACKEND
+
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-slow lint format docs clean clean-env
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+env: ## make .venv and install the package with what its tests need (once)
+	@./scripts/setup_env.sh test
+
+demo: env ## fit the bundled data; figures and a report in bayes-ctxlaw-demo/
+	@$(BIN)/bayes-ctxlaw demo
+
+test: env ## run the tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The last -m wins: every test, whatever PYTEST_ARGS leaves out.
+test-slow: env ## run the tests, those marked slow included whatever PYTEST_ARGS says
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m ""
+
+lint: ## check style and format, change nothing
+	@./scripts/setup_env.sh dev
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+
+format: ## mend style and format where ruff can
+	@./scripts/setup_env.sh dev
+	@$(BIN)/python -m ruff check --fix .
+	@$(BIN)/python -m ruff format .
+
+docs: ## build the documentation into docs/_build/html
+	@test -f docs/conf.py || { echo "docs/conf.py is missing: there is no documentation to build" >&2; exit 1; }
+	@./scripts/setup_env.sh docs
+	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean: ## remove caches, build output and the demo's output; .venv stays
+	@rm -rf build dist bayes-ctxlaw-demo docs/_build docs/jupyter_execute
+	@rm -rf .pytest_cache .ruff_cache .hypothesis
+	@find . \( -path ./.venv -o -path ./.git \) -prune -o -type d \
+	    \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+clean-env: ## remove .venv
+	@rm -rf .venv

@@ -1,0 +1,204 @@
+"""Observations → the numbers the law works with: log ratios to references, and label codes.
+
+One encoding is made at the fit and reused at prediction, so that references and codes are the
+same in both. Codes of labels that the fit never saw are -1 and never reach a graph: an index out
+of range gives silent garbage under PyTensor's default backend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.law import PARAMETERS, LawTerms
+
+BASE_LEVELS = ("task", "family", "technique", "llm")
+"""Labels of an observation that can carry effects."""
+
+LEVEL_PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "task": PARAMETERS,
+    "family": PARAMETERS,
+    "technique": PARAMETERS,
+    "llm": ("A", "delta"),
+}
+"""Which parameters an effect of each level acts on, unless `groups` says otherwise."""
+
+INTERACTION_PARAMETERS = ("A", "delta")
+"""Which parameters an interaction such as ``"task:llm"`` acts on unless told otherwise."""
+
+
+def level_dim(level: str) -> str:
+    """Dimension name of a level: ``"task:technique"`` becomes ``"task_technique"``.
+
+    Examples
+    --------
+    >>> level_dim("task:technique")
+    'task_technique'
+    """
+    return level.replace(":", "_")
+
+
+def parse_groups(
+    groups: Mapping[str, tuple[str, ...]] | tuple[str, ...] | list[str],
+) -> dict[str, tuple[str, ...]]:
+    """Levels and the parameters their effects act on.
+
+    Parameters
+    ----------
+    groups : sequence of str, or mapping of str to sequence of str
+        Level names (``"task"``, ``"family"``, ``"technique"``, ``"llm"``, or two of them joined by
+        a colon for an interaction); a mapping also says which parameters each acts on.
+
+    Returns
+    -------
+    dict
+        Level → parameters, in the order given.
+
+    Raises
+    ------
+    SpecificationError
+        If a level or a parameter is unknown; all faults in one message.
+
+    Examples
+    --------
+    >>> parse_groups(["task", "llm"])["llm"]
+    ('A', 'delta')
+    """
+    if isinstance(groups, str):
+        groups = (groups,)
+    named = dict(groups) if isinstance(groups, Mapping) else dict.fromkeys(groups)
+    faults, parsed = [], {}
+    for level, parameters in named.items():
+        parts = str(level).split(":")
+        if len(set(parts)) != len(parts) or len(parts) > 2 or set(parts) - set(BASE_LEVELS):
+            faults.append(
+                f"group {level!r} is unknown; use {', '.join(BASE_LEVELS)}, or two of them "
+                "joined by a colon, such as 'task:technique'"
+            )
+            continue
+        if parameters is None:
+            default = LEVEL_PARAMETERS.get(level, INTERACTION_PARAMETERS)
+            parameters = default
+        elif isinstance(parameters, str):
+            parameters = (parameters,)
+        unknown = [name for name in parameters if name not in PARAMETERS]
+        if unknown:
+            faults.append(
+                f"group {level!r} names the parameter(s) {', '.join(map(repr, unknown))}; "
+                f"the law has {', '.join(PARAMETERS)}"
+            )
+        parsed[level] = tuple(name for name in PARAMETERS if name in parameters)
+    if faults:
+        raise SpecificationError("; ".join(faults) + ".")
+    return parsed
+
+
+def level_labels(ds: xr.Dataset, level: str) -> np.ndarray:
+    """Label of every row for a level, as an object array of str; interactions are joined."""
+    parts = [ds[part].values.astype(str) for part in level.split(":")]
+    if len(parts) == 1:
+        return parts[0].astype(object)
+    return np.array([" | ".join(row) for row in zip(*parts, strict=True)], dtype=object)
+
+
+def _unique(labels: np.ndarray) -> tuple[str, ...]:
+    """Labels in the order of first appearance."""
+    return tuple(dict.fromkeys(labels.tolist()))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """References and labels of a fit.
+
+    Attributes
+    ----------
+    compute_reference : float
+        C_ref, FLOPs: where x = 0.
+    prompt_tokens_reference : float
+        n_ref, tokens: where z = 0.
+    labels : dict of str to tuple of str
+        Labels seen, by level, for the levels that the observations have.
+    ranges : dict of str to tuple of float
+        Smallest and largest compute, prompt tokens and log ratio to the window in the data.
+
+    Examples
+    --------
+    >>> import bayes_ctxlaw as bcl
+    >>> encoding = Encoding.of(bcl.load_dataset("montgomery2025"), {"task": ("A",)})
+    >>> encoding.labels["task"][0]
+    'arithmetic reasoning'
+    """
+
+    compute_reference: float
+    prompt_tokens_reference: float
+    labels: dict[str, tuple[str, ...]]
+    ranges: dict[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> Encoding:
+        """Encoding with references at the geometric centre of the observations."""
+        log_c, log_n = np.log(obs["compute"].values), np.log(obs["prompt_tokens"].values)
+        ratio = log_n - np.log(obs["context_window"].values)
+        present = [lv for lv in levels if all(part in obs for part in lv.split(":"))]
+        return cls(
+            compute_reference=float(np.exp(log_c.mean())),
+            prompt_tokens_reference=float(np.exp(log_n.mean())),
+            labels={
+                lv: _unique(level_labels(obs, lv)) for lv in dict.fromkeys(["task", *present])
+            },
+            ranges={
+                "compute": (float(np.exp(log_c.min())), float(np.exp(log_c.max()))),
+                "prompt_tokens": (float(np.exp(log_n.min())), float(np.exp(log_n.max()))),
+                "window_ratio": (float(ratio.min()), float(ratio.max())),
+            },
+        )
+
+    def codes(self, ds: xr.Dataset, level: str) -> np.ndarray:
+        """Position of every row's label among those seen; -1 where the fit never saw it."""
+        index = {label: i for i, label in enumerate(self.labels[level])}
+        return np.array([index.get(label, -1) for label in level_labels(ds, level)], dtype=np.int64)
+
+    def design(self, ds: xr.Dataset, terms: LawTerms) -> dict[str, np.ndarray]:
+        """Numbers of `mean_score`, one per row: x, z, w, chance and what the penalty needs."""
+        tokens = ds["prompt_tokens"].values.astype(float)
+        window = ds["context_window"].values.astype(float)
+        design = {
+            "x": np.log(ds["compute"].values.astype(float) / self.compute_reference),
+            "z": np.log(tokens / self.prompt_tokens_reference),
+            "w": np.log(tokens / window),
+            "chance": ds["chance"].values.astype(float) if "chance" in ds else np.zeros(len(tokens)),
+        }
+        if terms.penalty == "token_logistic":
+            design["excess_tokens"] = tokens - window
+        if "prompt_tokens_sd" in ds and terms.penalty != "none":
+            # A blank spread means unknown: the law then takes the cell at its mean length.
+            sd = np.nan_to_num(ds["prompt_tokens_sd"].values.astype(float), nan=0.0)
+            design["tokens_sd"] = sd
+            design["w_sd"] = np.sqrt(np.log1p((sd / tokens) ** 2))
+        return design
+
+    def extrapolation(self, ds: xr.Dataset) -> dict[str, np.ndarray]:
+        """Decades of compute, of prompt tokens and of the ratio to the window beyond the data."""
+        values = {
+            "compute": np.log10(ds["compute"].values.astype(float)),
+            "prompt_tokens": np.log10(ds["prompt_tokens"].values.astype(float)),
+            "window_ratio": np.log10(
+                ds["prompt_tokens"].values.astype(float) / ds["context_window"].values.astype(float)
+            ),
+        }
+        out = {}
+        for name, value in values.items():
+            low, high = self.ranges[name]
+            if name == "window_ratio":
+                low, high = low / math.log(10), high / math.log(10)
+            else:
+                low, high = math.log10(low), math.log10(high)
+            # A rounding error in log10 is no extrapolation.
+            beyond = np.maximum(value - high, low - value)
+            out[name] = np.where(beyond > 1e-9, beyond, 0.0)
+        return out

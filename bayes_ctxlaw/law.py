@@ -1,0 +1,273 @@
+"""The mean function of the context-aware scaling law and its terms.
+
+Pure array functions: NumPy arrays in, NumPy arrays out; PyTensor tensors in, tensors out. Both run
+the same lines. Nothing here knows of data, priors or sampling.
+
+Everything is computed on the log scale, so that no value and no gradient overflows, underflows to
+NaN or jumps, however extreme the parameters are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bayes_ctxlaw.errors import SpecificationError
+
+SATURATIONS = ("exponential", "power")
+"""How a saturating term may approach its ceiling."""
+
+PENALTIES = ("log_logistic", "token_logistic", "none")
+"""What may happen to the score where the prompt outgrows the window."""
+
+PARAMETERS = ("A", "alpha", "B", "beta", "kappa", "delta")
+"""The parameters of the law, in the order of its formula."""
+
+# exp(-30) is below the spacing of float64 around 1, so beyond these arguments a term equals its
+# leading asymptote to the last bit.
+_TINY, _HUGE = -30.0, 5.0
+
+
+@dataclass(frozen=True)
+class LawTerms:
+    """Which form each exchangeable term of the law takes.
+
+    Parameters
+    ----------
+    context_term, compute_term : {"exponential", "power"}
+        Approach to the ceiling with prompt length and with compute: ``1 - exp(-u)``, the
+        paper's, or ``u / (1 + u)``, which is slower.
+    penalty : {"log_logistic", "token_logistic", "none"}
+        Logistic in the log ratio of prompt to window with sharpness kappa and effective window
+        delta; the paper's unit logistic in tokens; or no penalty at all.
+
+    Raises
+    ------
+    SpecificationError
+        If a term is unknown. All unknown ones are named in one message.
+
+    Examples
+    --------
+    >>> LawTerms(context_term="power").parameters
+    ('A', 'alpha', 'B', 'beta', 'kappa', 'delta')
+    >>> LawTerms(penalty="none").parameters
+    ('A', 'alpha', 'B', 'beta')
+    """
+
+    context_term: str = "power"
+    compute_term: str = "exponential"
+    penalty: str = "log_logistic"
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "context_term": SATURATIONS,
+            "compute_term": SATURATIONS,
+            "penalty": PENALTIES,
+        }
+        faults = [
+            f"{name}={value!r} is not one of {', '.join(map(repr, allowed[name]))}"
+            for name, value in asdict(self).items()
+            if value not in allowed[name]
+        ]
+        if faults:
+            raise SpecificationError("; ".join(faults) + ".")
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that this form of the law has."""
+        return PARAMETERS if self.penalty == "log_logistic" else PARAMETERS[:4]
+
+
+def _array_module(*arrays: Any) -> Any:
+    """``pytensor.tensor`` if any argument is symbolic, else NumPy; PyTensor is never imported."""
+    if any(type(array).__module__.startswith("pytensor") for array in arrays):
+        import pytensor.tensor as pt
+
+        return pt
+    return np
+
+
+def _softplus(t: Any) -> Any:
+    xp = _array_module(t)
+    return np.logaddexp(0.0, t) if xp is np else xp.softplus(t)
+
+
+def log_saturation(log_u: Any, kind: str = "exponential") -> Any:
+    r"""Logarithm of a saturating term that rises from 0 to 1.
+
+    .. math::
+
+        S_\mathrm{exponential} = 1 - e^{-u}, \qquad S_\mathrm{power} = \frac{u}{1 + u}
+
+    Parameters
+    ----------
+    log_u : array or tensor
+        Logarithm of u, any real number: ``log(A) + alpha * x`` or ``log(B) + beta * z``.
+    kind : {"exponential", "power"}
+        Form of the approach to the ceiling.
+
+    Returns
+    -------
+    array or tensor
+        ``log(S)``, at most 0. It goes to ``log_u`` where u is small, so its slope is between 0
+        and 1 everywhere.
+
+    Raises
+    ------
+    SpecificationError
+        If `kind` is unknown.
+
+    References
+    ----------
+    The exponential form: Montgomery et al., arXiv:2510.14919.
+
+    Examples
+    --------
+    >>> float(np.exp(log_saturation(0.0)).round(4)), float(np.exp(log_saturation(0.0, "power")))
+    (0.6321, 0.5)
+    """
+    if kind == "power":
+        return -_softplus(-log_u)
+    if kind != "exponential":
+        raise SpecificationError(f"kind={kind!r} is not one of 'exponential', 'power'.")
+    xp = _array_module(log_u)
+    where = np.where if xp is np else xp.switch
+    inner = xp.clip(log_u, _TINY, _HUGE)
+    # The branch not taken is clipped, so that its gradient is finite too: 0 * inf would be NaN.
+    return where(log_u < _TINY, log_u, xp.log(-xp.expm1(-xp.exp(inner))))
+
+
+def log_penalty(
+    log_ratio: Any,
+    kappa: Any = None,
+    delta: Any = None,
+    *,
+    kind: str = "log_logistic",
+    log_ratio_sd: Any = None,
+    excess_tokens: Any = None,
+    tokens_sd: Any = None,
+) -> Any:
+    r"""Logarithm of the factor by which a prompt near or past the window lowers the score.
+
+    .. math::
+
+        Q_\mathrm{log\,logistic} = \frac{1}{1 + e^{\kappa (w - \delta)}}, \qquad
+        Q_\mathrm{token\,logistic} = \frac{1}{1 + e^{n - n_\mathrm{ctx}}}
+
+    If the prompts of a cell differ in length, Q is averaged over a normal spread of the
+    argument with the logistic-normal approximation: the slope is divided by
+    :math:`\sqrt{1 + \pi s^2 / 8}`, s being the standard deviation of the logit.
+
+    Parameters
+    ----------
+    log_ratio : array or tensor
+        w = log(prompt tokens / context window).
+    kappa : array or tensor
+        Penalty sharpness, per unit of w. Used by ``"log_logistic"``.
+    delta : array or tensor
+        Effective window: log ratio to the nominal one at which half the score is gone.
+    kind : {"log_logistic", "token_logistic", "none"}
+        Form of the penalty.
+    log_ratio_sd : array or tensor, optional
+        Standard deviation of w inside a cell; 0 or None for prompts of one length.
+    excess_tokens, tokens_sd : array or tensor, optional
+        prompt tokens − context window, and the standard deviation of prompt lengths. Used by
+        ``"token_logistic"``.
+
+    Returns
+    -------
+    array or tensor
+        ``log(Q)``, at most 0.
+
+    Raises
+    ------
+    SpecificationError
+        If `kind` is unknown.
+
+    References
+    ----------
+    Token logistic: Montgomery et al., arXiv:2510.14919. Logistic-normal approximation: MacKay
+    (1992), doi:10.1162/neco.1992.4.5.720; within 0.02 of the integral.
+
+    Examples
+    --------
+    At the effective window half the score is gone:
+
+    >>> float(np.exp(log_penalty(0.0, kappa=10.0, delta=0.0)))
+    0.5
+    """
+    if kind == "none":
+        return 0.0 * log_ratio
+    if kind == "log_logistic":
+        slope, offset, spread = kappa, log_ratio - delta, log_ratio_sd
+    elif kind == "token_logistic":
+        slope, offset, spread = 1.0, excess_tokens, tokens_sd
+    else:
+        raise SpecificationError(f"kind={kind!r} is not one of {', '.join(map(repr, PENALTIES))}.")
+    if spread is not None:
+        slope = slope / _array_module(slope, spread).sqrt(1.0 + math.pi / 8.0 * (slope * spread) ** 2)
+    return -_softplus(slope * offset)
+
+
+def mean_score(
+    parameters: Mapping[str, Any],
+    design: Mapping[str, Any],
+    terms: LawTerms | None = None,
+) -> Any:
+    r"""Expected score P of the context-aware scaling law.
+
+    .. math::
+
+        P = Q \, \bigl(\gamma + (1 - \gamma) \, S_C \, S_n\bigr)
+
+    with :math:`S_C` the saturation of :math:`\log A + \alpha x`, :math:`S_n` that of
+    :math:`\log B + \beta z`, and Q the penalty. The penalty multiplies the chance level as well:
+    far past the window models score 0, below chance.
+
+    Parameters
+    ----------
+    parameters : mapping
+        ``"log_A"``, ``"alpha"``, ``"log_B"``, ``"beta"`` and, for the log-logistic penalty,
+        ``"kappa"`` and ``"delta"``; arrays or tensors that broadcast with the design.
+    design : mapping
+        ``"x"`` log compute and ``"z"`` log prompt tokens, each over its reference; ``"w"`` log
+        of prompt tokens over window; ``"chance"``. Optional: ``"w_sd"``; for the token
+        logistic ``"excess_tokens"`` and ``"tokens_sd"``.
+    terms : LawTerms, optional
+        Form of the terms.
+
+    Returns
+    -------
+    array or tensor
+        P in [0, 1].
+
+    References
+    ----------
+    Montgomery et al., arXiv:2510.14919.
+
+    Examples
+    --------
+    >>> p = {"log_A": 0.0, "alpha": 0.3, "log_B": 0.0, "beta": 1.0, "kappa": 10.0, "delta": 0.0}
+    >>> float(mean_score(p, {"x": 0.0, "z": 0.0, "w": -5.0, "chance": 0.0}).round(4))
+    0.3161
+    """
+    terms = terms or LawTerms()
+    log_s = log_saturation(
+        parameters["log_A"] + parameters["alpha"] * design["x"], terms.compute_term
+    ) + log_saturation(parameters["log_B"] + parameters["beta"] * design["z"], terms.context_term)
+    log_q = log_penalty(
+        design["w"],
+        parameters.get("kappa"),
+        parameters.get("delta"),
+        kind=terms.penalty,
+        log_ratio_sd=design.get("w_sd"),
+        excess_tokens=design.get("excess_tokens"),
+        tokens_sd=design.get("tokens_sd"),
+    )
+    exp = _array_module(log_s, log_q).exp
+    chance = design["chance"]
+    return exp(log_q) * (chance + (1.0 - chance) * exp(log_s))

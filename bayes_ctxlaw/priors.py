@@ -1,0 +1,267 @@
+"""Priors: the defaults, the user's own, and how they print.
+
+A prior of a population parameter is stated on the parameter's natural scale, so that a person can
+judge it: "κ between 2 and 60 with 90 %". Effects act on the log scale (δ: on δ itself), and their
+standard deviations have half-normal priors on that scale.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.law import PARAMETERS
+
+_Z90 = 1.6448536269514722  # 95 % point of the standard normal
+_HALF_NORMAL_90 = (0.06270677794321385, 1.959963984540054)  # its 5 % and 95 % points, scale 1
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A prior distribution.
+
+    Parameters
+    ----------
+    kind : {"lognormal", "normal", "half_normal"}
+        Family of the distribution, on the natural scale.
+    loc, scale : float
+        Location and scale: of the logarithm for ``"lognormal"``; `loc` is 0 for
+        ``"half_normal"``.
+
+    Examples
+    --------
+    >>> low, high = between(2, 60).interval
+    >>> round(low, 6), round(high, 6)
+    (2.0, 60.0)
+    """
+
+    kind: str
+    loc: float
+    scale: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("lognormal", "normal", "half_normal"):
+            raise SpecificationError(
+                f"prior kind {self.kind!r} is not one of 'lognormal', 'normal', 'half_normal'."
+            )
+        if not (math.isfinite(self.loc) and math.isfinite(self.scale) and self.scale > 0):
+            raise SpecificationError(
+                f"a prior needs a finite location and a scale above 0; got loc={self.loc}, "
+                f"scale={self.scale}."
+            )
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Equal-tailed 90 % interval on the natural scale."""
+        if self.kind == "half_normal":
+            return _HALF_NORMAL_90[0] * self.scale, _HALF_NORMAL_90[1] * self.scale
+        low, high = self.loc - _Z90 * self.scale, self.loc + _Z90 * self.scale
+        return (math.exp(low), math.exp(high)) if self.kind == "lognormal" else (low, high)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        text = {
+            "lognormal": f"LogNormal({self.loc:.3g}, {self.scale:.3g})",
+            "normal": f"Normal({self.loc:.3g}, {self.scale:.3g})",
+            "half_normal": f"HalfNormal({self.scale:.3g})",
+        }[self.kind]
+        return f"{text}: between {low:.2g} and {high:.2g} with 90 %"
+
+
+def between(low: float, high: float, kind: str = "lognormal") -> Prior:
+    """Prior whose equal-tailed 90 % interval is the given one.
+
+    Parameters
+    ----------
+    low, high : float
+        5 % and 95 % points, on the natural scale of the parameter.
+    kind : {"lognormal", "normal"}
+        ``"lognormal"`` for A, alpha, B, beta and kappa, ``"normal"`` for delta.
+
+    Returns
+    -------
+    Prior
+
+    Raises
+    ------
+    SpecificationError
+        If the interval is empty, or reaches 0 where the parameter must be above 0.
+
+    Examples
+    --------
+    >>> print(between(2, 60))
+    LogNormal(2.39, 1.03): between 2 and 60 with 90 %
+    """
+    if kind == "lognormal" and not 0 < low < high:
+        raise SpecificationError(
+            f"between({low}, {high}): this parameter is above 0, so give 0 < low < high."
+        )
+    if not low < high:
+        raise SpecificationError(f"between({low}, {high}): give low < high.")
+    if kind == "lognormal":
+        low, high = math.log(low), math.log(high)
+    return Prior(kind, (low + high) / 2, (high - low) / (2 * _Z90))
+
+
+def half_normal(scale: float) -> Prior:
+    """Half-normal prior of a standard deviation.
+
+    Parameters
+    ----------
+    scale : float
+        Scale of the half-normal; the value is below 1.96 × `scale` with 95 %.
+
+    Returns
+    -------
+    Prior
+
+    Examples
+    --------
+    >>> print(half_normal(0.5))
+    HalfNormal(0.5): between 0.031 and 0.98 with 90 %
+    """
+    return Prior("half_normal", 0.0, float(scale))
+
+
+POPULATION: Mapping[str, Prior] = {
+    # A = 0.19 … 5.2 puts the compute term between 17 % and 99 % of its ceiling at the reference.
+    "A": Prior("lognormal", 0.0, 1.0),
+    "alpha": Prior("lognormal", math.log(0.3), 0.6),
+    "B": Prior("lognormal", 0.5, 1.0),
+    "beta": Prior("lognormal", math.log(0.8), 0.7),
+    "kappa": between(2.0, 60.0),
+    "delta": Prior("normal", 0.0, 0.3),
+}
+"""Default priors of the population values of the parameters, at the references."""
+
+LEVEL_SCALES: Mapping[str, float] = {
+    "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "kappa": 0.5, "delta": 0.5,
+}  # fmt: skip
+"""Default half-normal scale of the effects of task, family and technique, by parameter."""
+
+LLM_SCALE = 0.5
+"""Default half-normal scale of the effects of a checkpoint and of interactions."""
+
+OVERDISPERSION = half_normal(0.1)
+"""Default prior of a task's overdispersion: standard deviation of a score beyond item sampling,
+as a share of sqrt(P (1 - P))."""
+
+
+def default_priors(levels: Mapping[str, tuple[str, ...]]) -> dict[str, Prior]:
+    """Default priors by name for the given levels.
+
+    Parameters
+    ----------
+    levels : mapping of str to sequence of str
+        Level → parameters its effects act on, as from ``encoding.parse_groups``.
+
+    Returns
+    -------
+    dict of str to Prior
+        ``"A"`` … ``"delta"``, then ``"A_task_sd"`` and so on, then ``"overdispersion"``.
+
+    Examples
+    --------
+    >>> list(default_priors({"llm": ("A",)}))[-2:]
+    ['A_llm_sd', 'overdispersion']
+    """
+    priors = dict(POPULATION)
+    for level, parameters in levels.items():
+        for name in parameters:
+            fine = level == "llm" or ":" in level
+            scale = min(LLM_SCALE, LEVEL_SCALES[name]) if fine else LEVEL_SCALES[name]
+            priors[scale_name(name, level)] = half_normal(scale)
+    priors["overdispersion"] = OVERDISPERSION
+    return priors
+
+
+def scale_name(parameter: str, level: str) -> str:
+    """Name of the standard deviation of a level's effects on a parameter.
+
+    Examples
+    --------
+    >>> scale_name("A", "task:llm")
+    'A_task_llm_sd'
+    """
+    return f"{parameter}_{level.replace(':', '_')}_sd"
+
+
+def _as_prior(name: str, value: object) -> Prior:
+    population = name in PARAMETERS
+    kind = "normal" if name == "delta" else "lognormal"
+    if isinstance(value, Prior):
+        fits = value.kind == (kind if population else "half_normal")
+        if not fits:
+            allowed = (
+                f"between(low, high{', kind=' + repr('normal') if kind == 'normal' else ''})"
+                if population
+                else "half_normal(scale)"
+            )
+            raise SpecificationError(f"{name} takes {allowed}; got {value}")
+        return value
+    if population and isinstance(value, (tuple, list)) and len(value) == 2:
+        return between(float(value[0]), float(value[1]), kind)
+    if not population and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return half_normal(value)
+    form = "(low, high), its 90 % interval" if population else "a number, its half-normal scale"
+    raise SpecificationError(f"{name} takes {form}, or a Prior; got {value!r}")
+
+
+def resolve_priors(
+    levels: Mapping[str, tuple[str, ...]], user: Mapping[str, object] | None
+) -> dict[str, Prior]:
+    """Defaults with the user's own put in their place.
+
+    Parameters
+    ----------
+    levels : mapping of str to sequence of str
+        Level → parameters its effects act on.
+    user : mapping of str to Prior, (low, high) or float, optional
+        Own priors by name: an interval for a population parameter, a half-normal scale for a
+        standard deviation, or a `Prior`.
+
+    Returns
+    -------
+    dict of str to Prior
+
+    Raises
+    ------
+    SpecificationError
+        If a name is not one of the model's, or a value is not a prior; all faults in one message.
+
+    Examples
+    --------
+    >>> print(resolve_priors({}, {"kappa": (5, 20)})["kappa"])
+    LogNormal(2.3, 0.421): between 5 and 20 with 90 %
+    """
+    priors = default_priors(levels)
+    faults = []
+    for name, value in (user or {}).items():
+        if name not in priors:
+            near = difflib.get_close_matches(str(name), priors, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            faults.append(f"there is no prior named {name!r}{hint}; valid: {', '.join(priors)}")
+            continue
+        try:
+            priors[name] = _as_prior(name, value)
+        except SpecificationError as error:
+            faults.append(str(error).rstrip("."))
+    if faults:
+        raise SpecificationError("; ".join(faults) + ".")
+    return priors
+
+
+def priors_to_json(priors: Mapping[str, Prior]) -> dict[str, dict[str, object]]:
+    """Plain numbers and words of a set of priors, for saving."""
+    return {name: asdict(prior) for name, prior in priors.items()}
+
+
+def priors_from_json(saved: Mapping[str, Mapping[str, object]]) -> dict[str, Prior]:
+    """Reverse of `priors_to_json`."""
+    return {
+        name: Prior(str(p["kind"]), float(p["loc"]), float(p["scale"]))  # type: ignore[arg-type]
+        for name, p in saved.items()
+    }
