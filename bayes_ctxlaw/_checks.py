@@ -8,9 +8,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from ._faults import SHOWN, Described, Faults, show_label
-from ._tables import BLANK_WORDS, replaced
-from .schema import CARRIED, COUNT_METRICS, LABELS, NUMBERS, OTHER_NAMES, SCHEMA, Variable
+from bayes_ctxlaw._faults import SHOWN, Described, Faults, show_label
+from bayes_ctxlaw._tables import BLANK_WORDS, replaced
+from bayes_ctxlaw.schema import (
+    CARRIED,
+    COUNT_METRICS,
+    LABELS,
+    NUMBERS,
+    OTHER_NAMES,
+    SCHEMA,
+    Variable,
+)
 
 ROUNDING = 0.0005 + 1e-9  # a score rounded to three decimals is this close to the exact one
 SAME_COMPUTE = 1e-6  # relative; figures of compute are rarely given to more digits

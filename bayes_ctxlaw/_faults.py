@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from .errors import ObservationError
+from bayes_ctxlaw.errors import ObservationError
 
 SHOWN = 5  # rows, and found values, named in a message
 

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .errors import BayesCtxlawError, FileFormatError, ObservationError
-from .schema import OBS_DIM
+from bayes_ctxlaw.errors import BayesCtxlawError, FileFormatError, ObservationError
+from bayes_ctxlaw.schema import OBS_DIM
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")

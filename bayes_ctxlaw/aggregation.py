@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import _checks as checks
-from ._faults import Faults
-from ._tables import Table, column_names_of, iter_tables, numbers_in_text
-from .errors import SpecificationError
-from .observations import Tabular, check_mapping, checked
-from .schema import LABELS, SCHEMA
+from bayes_ctxlaw import _checks as checks
+from bayes_ctxlaw._faults import Faults
+from bayes_ctxlaw._tables import Table, column_names_of, iter_tables, numbers_in_text
+from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.observations import Tabular, check_mapping, checked
+from bayes_ctxlaw.schema import LABELS, SCHEMA
 
 DESIGN_COLUMNS = (
     "task",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from .errors import SpecificationError, UnknownLabelError
+from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 
 
 def training_flops(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -22,11 +22,17 @@ BASE_LEVELS = ("task", "family", "technique", "llm")
 
 LEVEL_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "task": PARAMETERS,
-    "family": PARAMETERS,
-    "technique": PARAMETERS,
+    "family": ("A", "alpha", "B", "beta"),
+    "technique": ("A", "B", "beta", "kappa", "delta"),
     "llm": ("A", "delta"),
 }
-"""Which parameters an effect of each level acts on, unless `groups` says otherwise."""
+"""Which parameters an effect of each level acts on, unless `groups` says otherwise.
+
+A family is what was pre-trained together and shapes what compute and demonstrations buy; how the
+window was extended decides where and how sharply it ends. The other two combinations, family on
+kappa and delta and technique on alpha, are for the user to ask for: few data sets tell them from
+the effects of technique and of the checkpoint.
+"""
 
 INTERACTION_PARAMETERS = ("A", "delta")
 """Which parameters an interaction such as ``"task:llm"`` acts on unless told otherwise."""
@@ -148,15 +154,17 @@ class Encoding:
         return cls(
             compute_reference=float(np.exp(log_c.mean())),
             prompt_tokens_reference=float(np.exp(log_n.mean())),
-            labels={
-                lv: _unique(level_labels(obs, lv)) for lv in dict.fromkeys(["task", *present])
-            },
+            labels={lv: _unique(level_labels(obs, lv)) for lv in dict.fromkeys(["task", *present])},
             ranges={
                 "compute": (float(np.exp(log_c.min())), float(np.exp(log_c.max()))),
                 "prompt_tokens": (float(np.exp(log_n.min())), float(np.exp(log_n.max()))),
                 "window_ratio": (float(ratio.min()), float(ratio.max())),
             },
         )
+
+    def recentred(self, z: float) -> Encoding:
+        """The same with the reference for prompt tokens moved by `z` on the log scale."""
+        return replace(self, prompt_tokens_reference=self.prompt_tokens_reference * math.exp(z))
 
     def codes(self, ds: xr.Dataset, level: str) -> np.ndarray:
         """Position of every row's label among those seen; -1 where the fit never saw it."""
@@ -171,7 +179,9 @@ class Encoding:
             "x": np.log(ds["compute"].values.astype(float) / self.compute_reference),
             "z": np.log(tokens / self.prompt_tokens_reference),
             "w": np.log(tokens / window),
-            "chance": ds["chance"].values.astype(float) if "chance" in ds else np.zeros(len(tokens)),
+            "chance": ds["chance"].values.astype(float)
+            if "chance" in ds
+            else np.zeros(len(tokens)),
         }
         if terms.penalty == "token_logistic":
             design["excess_tokens"] = tokens - window

@@ -82,7 +82,7 @@ class LawTerms:
         return PARAMETERS if self.penalty == "log_logistic" else PARAMETERS[:4]
 
 
-def _array_module(*arrays: Any) -> Any:
+def array_module(*arrays: Any) -> Any:
     """``pytensor.tensor`` if any argument is symbolic, else NumPy; PyTensor is never imported."""
     if any(type(array).__module__.startswith("pytensor") for array in arrays):
         import pytensor.tensor as pt
@@ -92,7 +92,7 @@ def _array_module(*arrays: Any) -> Any:
 
 
 def _softplus(t: Any) -> Any:
-    xp = _array_module(t)
+    xp = array_module(t)
     return np.logaddexp(0.0, t) if xp is np else xp.softplus(t)
 
 
@@ -134,7 +134,7 @@ def log_saturation(log_u: Any, kind: str = "exponential") -> Any:
         return -_softplus(-log_u)
     if kind != "exponential":
         raise SpecificationError(f"kind={kind!r} is not one of 'exponential', 'power'.")
-    xp = _array_module(log_u)
+    xp = array_module(log_u)
     where = np.where if xp is np else xp.switch
     inner = xp.clip(log_u, _TINY, _HUGE)
     # The branch not taken is clipped, so that its gradient is finite too: 0 * inf would be NaN.
@@ -209,7 +209,9 @@ def log_penalty(
     else:
         raise SpecificationError(f"kind={kind!r} is not one of {', '.join(map(repr, PENALTIES))}.")
     if spread is not None:
-        slope = slope / _array_module(slope, spread).sqrt(1.0 + math.pi / 8.0 * (slope * spread) ** 2)
+        slope = slope / array_module(slope, spread).sqrt(
+            1.0 + math.pi / 8.0 * (slope * spread) ** 2
+        )
     return -_softplus(slope * offset)
 
 
@@ -268,6 +270,6 @@ def mean_score(
         excess_tokens=design.get("excess_tokens"),
         tokens_sd=design.get("tokens_sd"),
     )
-    exp = _array_module(log_s, log_q).exp
+    exp = array_module(log_s, log_q).exp
     chance = design["chance"]
     return exp(log_q) * (chance + (1.0 - chance) * exp(log_s))

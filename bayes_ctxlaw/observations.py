@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import _checks as checks
-from ._faults import Faults
-from ._tables import Table, read_table
-from .compute import training_flops
-from .errors import ObservationError, SpecificationError
-from .schema import CARRIED, LABELS, OBS_DIM, REQUIRED, SCHEMA
+from bayes_ctxlaw import _checks as checks
+from bayes_ctxlaw._faults import Faults
+from bayes_ctxlaw._tables import Table, read_table
+from bayes_ctxlaw.compute import training_flops
+from bayes_ctxlaw.errors import ObservationError, SpecificationError
+from bayes_ctxlaw.schema import CARRIED, LABELS, OBS_DIM, REQUIRED, SCHEMA
 
 Tabular = pd.DataFrame | xr.Dataset | str | Path | list[dict[str, Any]]
 

@@ -11,10 +11,10 @@ from importlib.resources import as_file, files
 import pandas as pd
 import xarray as xr
 
-from .._tables import read_table
-from ..errors import UnknownLabelError
-from ..observations import checked, text_columns
-from .registry import REGISTRY, DatasetInfo
+from bayes_ctxlaw._tables import read_table
+from bayes_ctxlaw.datasets.registry import REGISTRY, DatasetInfo
+from bayes_ctxlaw.errors import UnknownLabelError
+from bayes_ctxlaw.observations import checked, text_columns
 
 __all__ = ["DatasetInfo", "list_datasets", "load_dataset"]
 

@@ -1,0 +1,408 @@
+"""The context-aware scaling law as a forecaster: fit, predict, save, load. Thin."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayes_ctxlaw import predict as _predict
+from bayes_ctxlaw._version import __version__
+from bayes_ctxlaw.effects import Assembly, Specification, StartSource
+from bayes_ctxlaw.encoding import BASE_LEVELS, Encoding, parse_groups
+from bayes_ctxlaw.errors import NotFittedError, ObservationError
+from bayes_ctxlaw.geometry import Geometry, choose_geometry
+from bayes_ctxlaw.law import LawTerms
+from bayes_ctxlaw.likelihoods import choose_likelihood
+from bayes_ctxlaw.observations import as_design, as_observations
+from bayes_ctxlaw.posterior import check_complete, label_posterior, population_names
+from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
+from bayes_ctxlaw.storage import read_fit, write_fit
+from bayes_ctxlaw.summary import describe, notes_on_design
+
+_LOG = logging.getLogger(__name__)
+
+
+class ContextLaw:
+    r"""Hierarchical Bayesian context-aware scaling law.
+
+    .. math::
+
+        P(C, n, n_\mathrm{ctx}) = Q \, \bigl(\gamma + (1 - \gamma) \, S_C \, S_n\bigr)
+
+    Score P from training compute C, prompt length n and context window; every parameter is a
+    population value with effects of task, family, technique and checkpoint.
+
+    Parameters
+    ----------
+    context_term, compute_term : {"power", "exponential"}
+        Approach of the context and of the compute term to its ceiling: the paper's exponential
+        one, or the slower power.
+    penalty : {"log_logistic", "token_logistic", "none"}
+        What happens where the prompt outgrows the window. The first has a sharpness κ and an
+        effective window δ; the second is the paper's.
+    likelihood : {"auto", "beta_binomial", "binomial", "student_t", "normal", "beta"}
+        Observation model. ``"auto"``: beta-binomial if all scores are counts of ``n_items``,
+        else the Student-t (4 degrees of freedom) censored to [0, 1].
+    groups : sequence of str, or mapping of str to sequence of str
+        Levels that have effects, of those the data have: ``"task"``, ``"family"``,
+        ``"technique"``, ``"llm"``, or an interaction such as ``"task:technique"``. A mapping
+        also names the parameters each level acts on.
+    priors : mapping, optional
+        Own priors by name: ``(low, high)``, the 90 % interval of a population parameter on its
+        natural scale (``{"kappa": (5, 20)}``); a half-normal scale (``{"A_task_sd": 0.5}``); or
+        a ``Prior``. ``print(law)`` shows all names.
+
+    Attributes
+    ----------
+    idata : xarray.DataTree
+        Groups ``posterior``, ``sample_stats``, ``sampled`` (the variables NUTS moved),
+        ``observed_data`` and ``constant_data``, after a fit.
+    model : pymc.Model
+        The graph, after ``build_model`` or ``fit``.
+
+    References
+    ----------
+    Montgomery et al., arXiv:2510.14919.
+
+    Examples
+    --------
+    >>> import bayes_ctxlaw as bcl
+    >>> law = bcl.ContextLaw(priors={"kappa": (5, 20)})
+    >>> obs = bcl.load_dataset("montgomery2025")
+    >>> idata = law.fit(obs, draws=50, tune=100, random_seed=1, progressbar=False)
+    >>> at = bcl.grid(task="machine translation", llm="Llama-2-7B-128k", family="Llama-2",
+    ...               technique="YaRN", compute=7.78e22, context_window=131072,
+    ...               prompt_tokens=[1000, 50_000], n_items=1250)
+    >>> law.predict(at)["upper"].shape
+    (2,)
+    """
+
+    def __init__(
+        self,
+        context_term: str = "power",
+        compute_term: str = "exponential",
+        penalty: str = "log_logistic",
+        likelihood: str = "auto",
+        groups: Mapping[str, Sequence[str]] | Sequence[str] = BASE_LEVELS,
+        priors: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.terms = LawTerms(context_term, compute_term, penalty)
+        self.likelihood = likelihood
+        if likelihood != "auto":
+            choose_likelihood(_no_rows(), likelihood)
+        self.levels = {
+            level: tuple(p for p in parameters if p in self.terms.parameters)
+            for level, parameters in parse_groups(groups).items()
+        }
+        self.priors = resolve_priors(self.levels, priors)
+        self.idata: xr.DataTree | None = None
+        self.obs: xr.Dataset | None = None
+        self.encoding: Encoding | None = None
+        self.spec: Specification | None = None
+        self._geometry: Geometry | None = None
+        self._model: Any = None
+        self._compiled: Any = None
+        self._seed = 0
+
+    def __str__(self) -> str:
+        spec = self.spec or Specification(self.terms, self.likelihood, self.levels, self.priors)
+        shown = self.likelihood
+        if self.spec is not None and self.likelihood == "auto":
+            shown = f"{self.spec.likelihood} (chosen from the scores)"
+        notes = [] if self.obs is None else notes_on_design(self.obs, spec)
+        return describe(spec, shown, self.encoding, notes)
+
+    __repr__ = __str__
+
+    @property
+    def model(self) -> Any:
+        """The ``pymc.Model`` of the last ``build_model`` or ``fit``, or None."""
+        if self._model is None and self.obs is not None:
+            self._build()
+        return self._model
+
+    def build_model(self, obs: Any, **column_names: str) -> Any:
+        """Build the graph of the law for observations, without sampling.
+
+        Parameters
+        ----------
+        obs : Dataset, DataFrame, path or list of dict
+            Whatever ``as_observations`` takes.
+        **column_names : str
+            Canonical name = own column name.
+
+        Returns
+        -------
+        pymc.Model
+            Also kept as ``law.model``.
+
+        Raises
+        ------
+        ObservationError
+            If the observations are at fault, or all scores are equal.
+
+        Examples
+        --------
+        >>> import bayes_ctxlaw as bcl
+        >>> model = bcl.ContextLaw().build_model(bcl.load_dataset("montgomery2025"))
+        >>> model.coords["task"][0]
+        'arithmetic reasoning'
+        """
+        obs = as_observations(obs, **column_names)
+        scores = obs["score"].values
+        if np.ptp(scores) == 0.0:
+            raise ObservationError(
+                f"all {len(scores)} scores equal {scores[0]:g}: there is nothing to tell apart. "
+                "Give scores that differ between prompt lengths, checkpoints or tasks."
+            )
+        likelihood = choose_likelihood(obs, self.likelihood)
+        spec = Specification(self.terms, likelihood, self.levels, self.priors)
+        encoding = Encoding.of(obs, self.levels)
+        effects = {p: spec.effects_of(p, encoding) for p in self.terms.parameters}
+        first = choose_geometry(obs, encoding, self.terms, effects, self.priors)
+        encoding = encoding.recentred(first.centre)
+        geometry = choose_geometry(obs, encoding, self.terms, effects, self.priors)
+        self.obs, self.spec, self.encoding, self._geometry = obs, spec, encoding, geometry
+        self.idata, self._compiled = None, None
+        return self._build()
+
+    def _build(self) -> Any:
+        from bayes_ctxlaw.graph import build_graph
+
+        self._model = build_graph(self.obs, self.spec, self.encoding, self._geometry)
+        return self._model
+
+    def fit(
+        self,
+        obs: Any,
+        draws: int = 1000,
+        tune: int = 1000,
+        chains: int = 4,
+        random_seed: int | None = None,
+        progressbar: bool = True,
+        **column_names: str,
+    ) -> xr.DataTree:
+        """Sample the posterior of the law given observations.
+
+        Parameters
+        ----------
+        obs : Dataset, DataFrame, path or list of dict
+            Whatever ``as_observations`` takes.
+        draws, tune, chains : int
+            Draws kept and discarded in each chain, and the number of chains.
+        random_seed : int, optional
+            The same seed and observations give the same draws.
+        progressbar : bool
+            Show progress.
+        **column_names : str
+            Canonical name = own column name.
+
+        Returns
+        -------
+        xarray.DataTree
+            Also kept as ``law.idata``.
+
+        Raises
+        ------
+        ObservationError
+            If the observations are at fault.
+        """
+        from bayes_ctxlaw import sampling
+
+        model = self.build_model(obs, **column_names)
+        for note in notes_on_design(self.obs, self.spec):
+            _LOG.info(note)
+        seed = int(np.random.default_rng(random_seed).integers(2**31))
+        self._compiled = sampling.compile_model(model, self._start())
+        trace = sampling.sample(
+            self._compiled,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            random_seed=seed,
+            progressbar=progressbar,
+        )
+        self._seed = seed
+        self.idata = self._tree(trace)
+        return self.idata
+
+    def _start(self) -> dict[str, np.ndarray]:
+        source = StartSource(self._geometry.start, self.priors)
+        Assembly(self.obs, self.spec, self.encoding, self._geometry).run(source)
+        return {name: np.asarray(value, dtype=float) for name, value in source.values.items()}
+
+    def _tree(self, trace: xr.DataTree) -> xr.DataTree:
+        sampled = trace["posterior"].to_dataset()
+        posterior = label_posterior(sampled, self.obs, self.spec, self.encoding, self._geometry)
+        check_complete(posterior, self.spec, self.encoding)
+        references = {
+            "compute_reference": self.encoding.compute_reference,
+            "prompt_tokens_reference": self.encoding.prompt_tokens_reference,
+        }
+        posterior.attrs |= references | {"created_by": "bayes_ctxlaw", "version": __version__}
+        return xr.DataTree.from_dict(
+            {
+                "posterior": posterior,
+                "sample_stats": trace["sample_stats"].to_dataset(),
+                "sampled": sampled,
+                "observed_data": self.obs[["score"]],
+                "constant_data": self.obs.drop_vars("score"),
+            }
+        )
+
+    def predict(
+        self,
+        at: Any,
+        kind: str = "response",
+        ci_prob: float = 0.9,
+        new_levels: str = "error",
+        random_seed: int | None = None,
+        samples: bool = False,
+        **column_names: str,
+    ) -> xr.Dataset:
+        """Predict scores with intervals.
+
+        Parameters
+        ----------
+        at : Dataset, DataFrame, path or list of dict
+            Rows to predict: a ``grid``, observations, or a table.
+        kind : {"response", "llm", "law"}
+            ``"law"``: uncertainty of the parameters only. ``"llm"``: with the effect of the
+            checkpoint, the fitted one if its label is known. ``"response"``: with the noise of an
+            evaluation of ``n_items`` items as well.
+        ci_prob : float
+            Probability of the equal-tailed interval.
+        new_levels : {"error", "uncertainty"}
+            What to do with a label that the fit never saw: refuse it, or draw its effect from
+            what such labels vary by.
+        random_seed : int, optional
+            Of new labels' effects and the noise. If None, that of the fit, so that the same call
+            gives the same answer.
+        samples : bool
+            Add all draws as ``samples``.
+        **column_names : str
+            Canonical name = own column name.
+
+        Returns
+        -------
+        xr.Dataset
+            The rows of `at` with ``mean``, ``sd``, ``median``, ``lower``, ``upper`` and
+            ``extrapolation`` (decades of compute, of tokens and of the ratio of prompt to window
+            beyond the data); with `samples`, ``samples`` (chain, draw, obs_id).
+
+        Raises
+        ------
+        NotFittedError
+            If the law was not fitted.
+        UnknownLabelError
+            If a label was not in the fit and `new_levels` is ``"error"``.
+        SpecificationError
+            If an option is unknown.
+        """
+        if self.idata is None:
+            raise NotFittedError("this law has no posterior yet: call law.fit(obs) first.")
+        posterior = self.idata["posterior"].to_dataset()
+        check_complete(posterior, self.spec, self.encoding)
+        shape = posterior.sizes["chain"], posterior.sizes["draw"]
+        draws = {}
+        for name, dim in population_names(self.spec, self.encoding).items():
+            dims = ("chain", "draw") if dim is None else ("chain", "draw", dim)
+            values = posterior[name].transpose(*dims).values
+            draws[name] = values.reshape(shape[0] * shape[1], *values.shape[2:])
+        seed = self._seed if random_seed is None else int(random_seed)
+        predictor = _predict.Predictor(self.spec, self.encoding, draws, seed)
+        return _predict.predict(
+            predictor,
+            as_design(at, **column_names),
+            kind=kind,
+            ci_prob=ci_prob,
+            new_levels=new_levels,
+            shape=shape,
+            samples=samples,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the fit to a netCDF file.
+
+        Parameters
+        ----------
+        path : path
+            File name, usually ending in ``.nc``. It appears only once it is complete.
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        NotFittedError
+            If the law was not fitted.
+        """
+        if self.idata is None:
+            raise NotFittedError("this law has nothing to save yet: call law.fit(obs) first.")
+        config = {
+            "class": type(self).__name__,
+            "version": __version__,
+            "terms": asdict(self.terms),
+            "likelihood": self.likelihood,
+            "resolved_likelihood": self.spec.likelihood,
+            "levels": {level: list(names) for level, names in self.levels.items()},
+            "priors": priors_to_json(self.priors),
+            "encoding": asdict(self.encoding),
+            "obs_attrs": {name: str(value) for name, value in self.obs.attrs.items()},
+            "seed": self._seed,
+        }
+        return write_fit(path, self.idata, config)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ContextLaw:
+        """Read a fit that ``save`` wrote.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        ContextLaw
+            Its predictions equal those before saving, draw for draw.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is not one of these.
+        """
+        tree, config = read_fit(path, cls.__name__)
+        law = cls(likelihood=config["likelihood"], groups=config["levels"], **config["terms"])
+        law.priors = priors_from_json(config["priors"])
+        saved = config["encoding"]
+        law.encoding = Encoding(
+            saved["compute_reference"],
+            saved["prompt_tokens_reference"],
+            {level: tuple(labels) for level, labels in saved["labels"].items()},
+            {name: (low, high) for name, (low, high) in saved["ranges"].items()},
+        )
+        law.spec = Specification(law.terms, config["resolved_likelihood"], law.levels, law.priors)
+        rows = xr.merge([tree["observed_data"].to_dataset(), tree["constant_data"].to_dataset()])
+        law.obs = as_observations(rows).assign_attrs(config["obs_attrs"])
+        effects = {p: law.spec.effects_of(p, law.encoding) for p in law.terms.parameters}
+        law._geometry = choose_geometry(law.obs, law.encoding, law.terms, effects, law.priors)
+        law._seed = config["seed"]
+        law.idata = tree
+        check_complete(tree["posterior"].to_dataset(), law.spec, law.encoding)
+        return law
+
+
+def _no_rows() -> xr.Dataset:
+    """Observations without rows, to check the name of a likelihood by itself."""
+    return xr.Dataset(
+        {"score": ("obs_id", np.zeros(0)), "n_items": ("obs_id", np.zeros(0))},
+        coords={"obs_id": np.zeros(0, dtype=int)},
+    )

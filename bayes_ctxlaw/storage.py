@@ -1,0 +1,108 @@
+"""A fit on disk: netCDF with its configuration as JSON and a hash, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from bayes_ctxlaw.errors import FileFormatError
+
+_PACKAGE = "bayes_ctxlaw"
+_ENGINE = "h5netcdf"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_fit(path: str | os.PathLike[str], tree: xr.DataTree, config: Mapping[str, Any]) -> Path:
+    """Write a fit under its name once it is complete; an earlier file stays until then.
+
+    Parameters
+    ----------
+    path : path
+    tree : xarray.DataTree
+        Groups of the fit.
+    config : mapping
+        Plain numbers and words.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileFormatError
+        If the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileFormatError(f"cannot save to {path}: there is no folder {path.parent}.")
+    text = json.dumps(config)  # in order: that of the levels decides how effects add up
+    whole = tree.copy()
+    whole.attrs = {"created_by": _PACKAGE, "config": text, "config_sha256": _digest(text)}
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        whole.to_netcdf(temporary, engine=_ENGINE, mode="w")
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path
+
+
+def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict[str, Any]]:
+    """Read what `write_fit` wrote.
+
+    Parameters
+    ----------
+    path : path
+    what : str
+        Class whose fit the file must hold.
+
+    Returns
+    -------
+    tuple of xarray.DataTree and dict
+        Groups and configuration.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is absent, is not netCDF, comes from elsewhere, holds another kind of model,
+        or was changed since it was written.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileFormatError(f"there is no file {path}.")
+    try:
+        tree = xr.load_datatree(path, engine=_ENGINE)
+    except (OSError, ValueError, KeyError) as error:
+        raise FileFormatError(
+            f"{path} is not a netCDF file that can be read ({type(error).__name__}). "
+            f"{what}.load reads what {what}.save wrote."
+        ) from error
+    if tree.attrs.get("created_by") != _PACKAGE:
+        maker = (
+            tree.attrs.get("created_by") or tree.attrs.get("inference_library") or "another program"
+        )
+        raise FileFormatError(f"{path} was written by {maker}, not by {what}.save of bayes_ctxlaw.")
+    text = tree.attrs.get("config", "")
+    if _digest(text) != tree.attrs.get("config_sha256"):
+        raise FileFormatError(
+            f"the configuration in {path} does not match its hash: the file was changed after it "
+            "was saved. Save the fit again."
+        )
+    config = json.loads(text)
+    if config.get("class") != what:
+        raise FileFormatError(
+            f"{path} holds a {config.get('class')}, not a {what}: load it with "
+            f"bayes_ctxlaw.{config.get('class')}.load."
+        )
+    return tree, config

@@ -1,0 +1,146 @@
+"""What a law is, in words: its formula, its priors, and what the data cannot tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from bayes_ctxlaw.effects import Specification
+from bayes_ctxlaw.encoding import Encoding, level_labels
+from bayes_ctxlaw.law import LawTerms
+
+_SYMBOLS = {"A": "A", "alpha": "α", "B": "B", "beta": "β", "kappa": "κ", "delta": "δ"}
+_MEANING = {
+    "A": "compute term at the reference compute",
+    "alpha": "its exponent in compute",
+    "B": "context term at the reference prompt length",
+    "beta": "its exponent in prompt tokens",
+    "kappa": "penalty sharpness on the log ratio of prompt to window",
+    "delta": "effective window, log ratio to the nominal one",
+    "overdispersion": "sd of a score beyond item sampling, share of sqrt(P (1 - P)); one per task",
+}
+
+
+def formula(terms: LawTerms) -> str:
+    """The law in one line.
+
+    Examples
+    --------
+    >>> print(formula(LawTerms(penalty="none")))
+    P = γ + (1 − γ)·[1 − exp(−A·C^α)]·[B·n^β / (1 + B·n^β)]
+    """
+    forms = {"exponential": "[1 − exp(−{u})]", "power": "[{u} / (1 + {u})]"}
+    compute = forms[terms.compute_term].format(u="A·C^α")
+    context = forms[terms.context_term].format(u="B·n^β")
+    product = f"γ + (1 − γ)·{compute}·{context}"
+    if terms.penalty == "none":
+        return f"P = {product}"
+    penalty = {
+        "log_logistic": "1/(1 + exp(κ·(log(n/n_ctx) − δ)))",
+        "token_logistic": "1/(1 + exp(n − n_ctx))",
+    }[terms.penalty]
+    return f"P = {penalty} · ({product})"
+
+
+def describe(
+    spec: Specification, likelihood: str, encoding: Encoding | None, notes: list[str]
+) -> str:
+    """A law with its likelihood, levels and every prior, as text.
+
+    Parameters
+    ----------
+    spec : Specification
+    likelihood : str
+        Observation model in words.
+    encoding : Encoding, optional
+        If the law has seen data: its references and labels.
+    notes : list of str
+        What the data cannot tell.
+
+    Returns
+    -------
+    str
+    """
+    lines = [
+        "Context-aware scaling law (arXiv:2510.14919), hierarchical",
+        f"  {formula(spec.terms)}",
+    ]
+    if encoding is None:
+        lines.append("  C, n relative to references at the centre of the data of the fit")
+    else:
+        lines.append(
+            f"  C relative to {encoding.compute_reference:.4g} FLOPs, n to "
+            f"{encoding.prompt_tokens_reference:,.0f} tokens (centre of the data)"
+        )
+    lines.append(f"  likelihood: {likelihood}")
+    lines.append("Effects (log scale; δ: its own)")
+    for level, parameters in spec.levels.items():
+        seen = ""
+        if encoding is not None:
+            count = len(encoding.labels[level]) if level in encoding.labels else 0
+            seen = {0: ": not in the data", 1: ": one label, in the population value"}.get(
+                count, f": {count} labels"
+            )
+        lines.append(f"  {level} on {', '.join(_SYMBOLS[p] for p in parameters)}{seen}")
+    lines.append("Priors")
+    width = max(len(name) for name in spec.priors)
+    for name, prior in spec.priors.items():
+        parameter = name.split("_")[0]
+        if name not in _SYMBOLS and parameter not in spec.terms.parameters and "_" in name:
+            continue
+        if name in _SYMBOLS and name not in spec.terms.parameters:
+            continue
+        meaning = f"   ({_MEANING[name]})" if name in _MEANING else ""
+        lines.append(f"  {name:<{width}}  {prior}{meaning}")
+    if notes:
+        lines.append("What these data cannot tell")
+        lines.extend(f"  - {note}" for note in notes)
+    return "\n".join(lines)
+
+
+def notes_on_design(obs: xr.Dataset, spec: Specification) -> list[str]:
+    """Which parameters the prior decides because the design holds no contrast for them.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+    spec : Specification
+
+    Returns
+    -------
+    list of str
+        One sentence each.
+    """
+    notes = []
+    tasks = level_labels(obs, "task")
+    log_c = np.log(obs["compute"].values)
+    log_n = np.log(obs["prompt_tokens"].values)
+    for values, parameter, what in (
+        (log_c, "α (alpha)", "compute value"),
+        (log_n, "β (beta)", "prompt length"),
+    ):
+        flat = [t for t in dict.fromkeys(tasks) if np.ptp(values[tasks == t]) < 1e-6]
+        if not flat:
+            continue
+        if len(flat) == len(set(tasks)) and np.ptp(values) < 1e-6:
+            notes.append(f"{parameter} comes from the prior: there is a single {what} in the data.")
+        else:
+            names = ", ".join(map(repr, flat[:5])) + (", …" if len(flat) > 5 else "")
+            notes.append(
+                f"{parameter} of {names} comes from the prior and the other tasks: there is a "
+                f"single {what} for it."
+            )
+    values = len(np.unique(np.round(log_c, 2)))
+    if values == 2:
+        notes.append(
+            "α (alpha) rests on two compute values: its prior matters, and more so the further a "
+            "prediction is from them."
+        )
+    if spec.terms.penalty == "log_logistic":
+        ratio = log_n - np.log(obs["context_window"].values)
+        if ratio.max() < -0.7:
+            notes.append(
+                "κ (kappa) and δ (delta) come from the prior: no prompt is longer than half its "
+                "context window."
+            )
+    return notes
