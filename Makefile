@@ -13,7 +13,7 @@ export OMP_NUM_THREADS MPLBACKEND
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow lint format docs clean clean-env
+.PHONY: help env demo test test-slow notebooks lint format docs clean clean-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ test: env ## run the tests
 test-slow: env ## run the tests, those marked slow included whatever PYTEST_ARGS says
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m ""
 
+notebooks: env ## run the notebooks in place with their own numbers of draws, for committing
+	@$(BIN)/python scripts/run_notebooks.py
+
 lint: ## check style and format, change nothing
 	@./scripts/setup_env.sh dev
 	@$(BIN)/python -m ruff check .
@@ -47,7 +50,7 @@ docs: ## build the documentation into docs/_build/html
 	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean: ## remove caches, build output and the demo's output; .venv stays
-	@rm -rf build dist bayes-ctxlaw-demo docs/_build docs/jupyter_execute
+	@rm -rf build dist bayes-ctxlaw-demo docs/_build docs/jupyter_execute docs/notebooks
 	@rm -rf .pytest_cache .ruff_cache .hypothesis
 	@find . \( -path ./.venv -o -path ./.git \) -prune -o -type d \
 	    \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -15,14 +15,15 @@ import xarray as xr
 from bayes_ctxlaw import predict as _predict
 from bayes_ctxlaw._version import __version__
 from bayes_ctxlaw.effects import Assembly, Specification, StartSource
-from bayes_ctxlaw.encoding import BASE_LEVELS, Encoding, parse_groups
+from bayes_ctxlaw.encoding import BASE_LEVELS, Encoding, check_references, parse_groups
 from bayes_ctxlaw.errors import NotFittedError, ObservationError
 from bayes_ctxlaw.geometry import Geometry, choose_geometry
 from bayes_ctxlaw.law import LawTerms
-from bayes_ctxlaw.likelihoods import choose_likelihood
+from bayes_ctxlaw.likelihoods import COUNT_LIKELIHOODS, choose_likelihood, correct_counts
 from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.posterior import check_complete, label_posterior, population_names
 from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
+from bayes_ctxlaw.schema import SCHEMA
 from bayes_ctxlaw.storage import read_fit, write_fit
 from bayes_ctxlaw.summary import describe, notes_on_design
 
@@ -47,9 +48,11 @@ class ContextLaw:
     penalty : {"log_logistic", "token_logistic", "none"}
         What happens where the prompt outgrows the window. The first has a sharpness κ and an
         effective window δ; the second is the paper's.
-    likelihood : {"auto", "beta_binomial", "binomial", "student_t", "normal", "beta"}
-        Observation model. ``"auto"``: beta-binomial if all scores are counts of ``n_items``,
-        else the Student-t (4 degrees of freedom) censored to [0, 1].
+    likelihood : str
+        Observation model: ``"auto"``, ``"beta_binomial"``, ``"binomial"``, ``"student_t"``,
+        ``"normal"``, ``"beta"`` or ``"least_squares"`` (the paper's, for comparison).
+        ``"auto"``: beta-binomial if all scores are counts of ``n_items``, else the Student-t
+        (4 degrees of freedom) censored to [0, 1].
     groups : sequence of str, or mapping of str to sequence of str
         Levels that have effects, of those the data have: ``"task"``, ``"family"``,
         ``"technique"``, ``"llm"``, or an interaction such as ``"task:technique"``. A mapping
@@ -58,6 +61,10 @@ class ContextLaw:
         Own priors by name: ``(low, high)``, the 90 % interval of a population parameter on its
         natural scale (``{"kappa": (5, 20)}``); a half-normal scale (``{"A_task_sd": 0.5}``); or
         a ``Prior``. ``print(law)`` shows all names.
+    references : mapping, optional
+        ``{"compute": FLOPs, "prompt_tokens": tokens}`` at which A and B are stated. By default
+        the geometric mean of compute, and the prompt length at which the data say most about the
+        level of the context term. Fix them to state a prior of A or B at a place of your own.
 
     Attributes
     ----------
@@ -92,6 +99,7 @@ class ContextLaw:
         likelihood: str = "auto",
         groups: Mapping[str, Sequence[str]] | Sequence[str] = BASE_LEVELS,
         priors: Mapping[str, Any] | None = None,
+        references: Mapping[str, float] | None = None,
     ) -> None:
         self.terms = LawTerms(context_term, compute_term, penalty)
         self.likelihood = likelihood
@@ -102,6 +110,7 @@ class ContextLaw:
             for level, parameters in parse_groups(groups).items()
         }
         self.priors = resolve_priors(self.levels, priors)
+        self.references = check_references(references)
         self.idata: xr.DataTree | None = None
         self.obs: xr.Dataset | None = None
         self.encoding: Encoding | None = None
@@ -164,14 +173,27 @@ class ContextLaw:
             )
         likelihood = choose_likelihood(obs, self.likelihood)
         spec = Specification(self.terms, likelihood, self.levels, self.priors)
+        if self._same_design(obs, likelihood):
+            # Only the scores differ: the graph, its layout and the compiled kernel serve again.
+            self.obs, self.idata = obs, None
+            self._model.set_data(*_observed_scores(obs, likelihood))
+            return self._model
         encoding = Encoding.of(obs, self.levels)
         effects = {p: spec.effects_of(p, encoding) for p in self.terms.parameters}
-        first = choose_geometry(obs, encoding, self.terms, effects, self.priors)
-        encoding = encoding.recentred(first.centre)
+        encoding = encoding.at_references(self.references)
         geometry = choose_geometry(obs, encoding, self.terms, effects, self.priors)
+        if "prompt_tokens" not in self.references:
+            encoding = encoding.recentred(geometry.centre)
+            geometry = choose_geometry(obs, encoding, self.terms, effects, self.priors)
         self.obs, self.spec, self.encoding, self._geometry = obs, spec, encoding, geometry
         self.idata, self._compiled = None, None
         return self._build()
+
+    def _same_design(self, obs: xr.Dataset, likelihood: str) -> bool:
+        if self._model is None or self.spec.likelihood != likelihood:
+            return False
+        names = [n for n in obs.data_vars if n in SCHEMA and n not in ("score", "n_correct")]
+        return set(names) <= set(self.obs.data_vars) and obs[names].equals(self.obs[names])
 
     def _build(self) -> Any:
         from bayes_ctxlaw.graph import build_graph
@@ -187,6 +209,7 @@ class ContextLaw:
         chains: int = 4,
         random_seed: int | None = None,
         progressbar: bool = True,
+        thin: int = 3,
         **column_names: str,
     ) -> xr.DataTree:
         """Sample the posterior of the law given observations.
@@ -201,6 +224,9 @@ class ContextLaw:
             The same seed and observations give the same draws.
         progressbar : bool
             Show progress.
+        thin : int
+            Sampler steps for every draw kept. The penalty's wall makes neighbouring draws alike;
+            keeping every third holds the file small and the effective sample size near `draws`.
         **column_names : str
             Canonical name = own column name.
 
@@ -220,14 +246,17 @@ class ContextLaw:
         for note in notes_on_design(self.obs, self.spec):
             _LOG.info(note)
         seed = int(np.random.default_rng(random_seed).integers(2**31))
-        self._compiled = sampling.compile_model(model, self._start())
+        if self._compiled is None:
+            self._compiled = sampling.compile_model(model, self._start())
+        name, scores = _observed_scores(self.obs, self.spec.likelihood)
         trace = sampling.sample(
-            self._compiled,
+            self._compiled.with_data(**{name: scores}),
             draws=draws,
             tune=tune,
             chains=chains,
             random_seed=seed,
             progressbar=progressbar,
+            thin=thin,
         )
         self._seed = seed
         self.idata = self._tree(trace)
@@ -355,6 +384,7 @@ class ContextLaw:
             "resolved_likelihood": self.spec.likelihood,
             "levels": {level: list(names) for level, names in self.levels.items()},
             "priors": priors_to_json(self.priors),
+            "references": self.references,
             "encoding": asdict(self.encoding),
             "obs_attrs": {name: str(value) for name, value in self.obs.attrs.items()},
             "seed": self._seed,
@@ -380,7 +410,12 @@ class ContextLaw:
             If the file is not one of these.
         """
         tree, config = read_fit(path, cls.__name__)
-        law = cls(likelihood=config["likelihood"], groups=config["levels"], **config["terms"])
+        law = cls(
+            likelihood=config["likelihood"],
+            groups=config["levels"],
+            references=config["references"],
+            **config["terms"],
+        )
         law.priors = priors_from_json(config["priors"])
         saved = config["encoding"]
         law.encoding = Encoding(
@@ -398,6 +433,13 @@ class ContextLaw:
         law.idata = tree
         check_complete(tree["posterior"].to_dataset(), law.spec, law.encoding)
         return law
+
+
+def _observed_scores(obs: xr.Dataset, likelihood: str) -> tuple[str, np.ndarray]:
+    """Name and values of the graph's shared data that hold the scores."""
+    if likelihood in COUNT_LIKELIHOODS:
+        return "observed_n_correct", correct_counts(obs)[0].astype(np.int64)
+    return "observed_score", obs["score"].values.astype(float)
 
 
 def _no_rows() -> xr.Dataset:

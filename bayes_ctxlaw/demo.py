@@ -13,6 +13,7 @@ import xarray as xr
 
 from bayes_ctxlaw.datasets import load_dataset
 from bayes_ctxlaw.errors import FileFormatError
+from bayes_ctxlaw.judgement import convergence, held_out_sentence, inside, verdict
 from bayes_ctxlaw.observations import as_design
 from bayes_ctxlaw.output import prediction_table, write_table, written_whole
 from bayes_ctxlaw.report import Figure, write_report
@@ -97,10 +98,10 @@ def run_demo(
     law.save(paths["fit"])
     say(f"Predicting the {held_out.sizes['obs_id']} held-out scores and the curves")
     beyond = law.predict(held_out, kind="response")
+    say(held_out_sentence(beyond))
+    say(verdict(convergence(law.idata)))
     curves = law.predict(_curve_design(obs), kind="response")
-    table = prediction_table(beyond)
-    inside = (table["score"] >= table["lower"]) & (table["score"] <= table["upper"])
-    write_table(table.assign(inside=inside), paths["beyond_10k"])
+    write_table(prediction_table(beyond).assign(inside=inside(beyond)), paths["beyond_10k"])
     write_table(prediction_table(curves), paths["predictions"])
     say("Drawing and writing the report")
     figures = _draw(law, curves, obs, paths)

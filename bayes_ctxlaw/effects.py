@@ -180,7 +180,13 @@ class Assembly:
     def _parents(self, name: str, parents: tuple[str, ...], base: Any, source: Source) -> Any:
         """What llm totals are centred on: `base` + effects of the levels above, by llm."""
         first = np.unique(self.codes["llm"], return_index=True)[1]
+        hanging = base is not None  # the population value, until a centred level takes it up
         for level in parents:
+            centring = self.geometry.centring.get((name, level))
+            if hanging and centring is not None and centring.any():
+                total = self._effects(name, level, base, 0.0, source)
+                base, hanging = total[..., self.codes[level][first]], False
+                continue
             effect = self._effects(name, level, None, 0.0, source)
             effect = effect[..., self.codes[level][first]]
             base = effect if base is None else base + effect
@@ -263,7 +269,10 @@ def _unsaturate(log_s: Any, kind: str) -> Any:
 def _average(weights: np.ndarray, values: Any) -> Any:
     """Weighted averages (…, label) of values (…, observation) with weights (label, observation)."""
     xp = array_module(values)
-    return values @ weights.T if xp is np else xp.dot(weights, values)
+    if xp is np:
+        return values if values.shape[-1] == 1 else values @ weights.T
+    # One value for all observations is its own average: the weights of a label add up to one.
+    return values if values.type.shape == (1,) else xp.dot(weights, values)
 
 
 class DrawSource:

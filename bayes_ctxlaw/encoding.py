@@ -104,6 +104,27 @@ def parse_groups(
     return parsed
 
 
+def check_references(references: Mapping[str, float] | None) -> dict[str, float]:
+    """References asked for by the user, checked.
+
+    Raises
+    ------
+    SpecificationError
+        If a name is unknown or a value is not above 0; all faults in one message.
+    """
+    faults, checked = [], {}
+    for name, value in (references or {}).items():
+        if name not in ("compute", "prompt_tokens"):
+            faults.append(f"there is no reference {name!r}; valid: 'compute', 'prompt_tokens'")
+        elif not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+            faults.append(f"reference {name!r} must be a number above 0; got {value!r}")
+        else:
+            checked[name] = float(value)
+    if faults:
+        raise SpecificationError("; ".join(faults) + ".")
+    return checked
+
+
 def level_labels(ds: xr.Dataset, level: str) -> np.ndarray:
     """Label of every row for a level, as an object array of str; interactions are joined."""
     parts = [ds[part].values.astype(str) for part in level.split(":")]
@@ -161,6 +182,10 @@ class Encoding:
                 "window_ratio": (float(ratio.min()), float(ratio.max())),
             },
         )
+
+    def at_references(self, references: Mapping[str, float]) -> Encoding:
+        """The same with the given references, by ``"compute"`` and ``"prompt_tokens"``."""
+        return replace(self, **{f"{name}_reference": v for name, v in references.items()})
 
     def recentred(self, z: float) -> Encoding:
         """The same with the reference for prompt tokens moved by `z` on the log scale."""

@@ -268,19 +268,27 @@ def _read_off(
         key, size = scale_name(name, level), span.stop - span.start
         start[f"{name}_{level.replace(':', '_')}"] = b[span]
         start[key] = np.asarray(scales[key])
-        if level not in ("task", "llm"):
+        codes = encoding.codes(obs, level)
+        each = weight * slopes[name] ** 2
+        through_llm = scales.get(scale_name(name, "llm"))
+        if level in ("task", "llm"):
+            information = np.bincount(codes, weights=each, minlength=size)
+        elif through_llm is not None and ":" not in level:
+            information = _through_llm(each, encoding.codes(obs, "llm"), codes, through_llm)
+        else:
             continue  # effects that cross others are known up to those: non-centred
         if name == "A" and level == "llm":
             # The nearer the context term's ceiling is to the scores, the further apart the
             # checkpoints' A: standard scores follow their scale along that ridge.
             continue
-        codes = encoding.codes(obs, level)
-        information = np.bincount(codes, weights=weight * slopes[name] ** 2, minlength=size)
         # Few effects leave their scale wide open: centring must suit scales far below the mode.
         relative = information * (scales[key] * np.exp(-3.4 / np.sqrt(size))) ** 2
         centred = relative / (1.0 + relative)
         # Fewer than three well known effects do not keep their scale from vanishing.
-        centring[name, level] = np.round(np.minimum(centred, np.sort(centred)[-min(3, size)]))
+        centred = np.minimum(centred, np.sort(centred)[-min(3, size)])
+        centring[name, level] = (centred > (0.9 if level == "llm" else 0.5)).astype(float)
+        if level not in ("task", "llm"):
+            continue
         if level == "task" or not any(n == name and lv == "task" for n, lv, _ in fit.layout.blocks):
             roots[name] = codes
     start["overdispersion"] = np.asarray(fit.noise)
@@ -295,6 +303,13 @@ def _read_off(
     by_task = np.bincount(tasks, weights=share) + 1e-300
     centre = np.bincount(tasks, weights=share * fit.design["z"]) / by_task
     return Geometry(centring, weights, product, float(centre.mean()), start)
+
+
+def _through_llm(each: np.ndarray, llm: np.ndarray, codes: np.ndarray, scale: float) -> np.ndarray:
+    """Information on the effects of a level that is seen only through llm effects of `scale`."""
+    of_llm = np.bincount(llm, weights=each)
+    label = codes[np.unique(llm, return_index=True)[1]]
+    return np.bincount(label, weights=of_llm / (1.0 + of_llm * scale**2), minlength=codes.max() + 1)
 
 
 def _log_term(

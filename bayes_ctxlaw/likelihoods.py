@@ -8,6 +8,9 @@ variance is taken, (n P + 1/2) / (n + 1), so that the variance never reaches 0.
 The Student-t has four degrees of freedom: heavy enough tails for the odd cell that no smooth law
 describes, and a distribution function in closed form, so the censored ends cost no special
 function. It is fixed because a few hundred scores do not tell four from five.
+
+``"least_squares"`` stands apart: a normal of constant standard deviation, not censored, whose mode
+is the least-squares fit of the paper. It is there to compare with, not to forecast with.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import xarray as xr
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.schema import COUNT_METRICS
 
-LIKELIHOODS = ("beta_binomial", "binomial", "student_t", "normal", "beta")
+LIKELIHOODS = ("beta_binomial", "binomial", "student_t", "normal", "beta", "least_squares")
 """Observation models by name. ``"auto"`` takes the first for counts, the third otherwise."""
 
 COUNT_LIKELIHOODS = ("beta_binomial", "binomial")
@@ -221,6 +224,9 @@ def add_likelihood(name: str, mean: Any, phi: Any, data: Mapping[str, Any]) -> N
         score = data["edge"] + (1.0 - 2.0 * data["edge"]) * data["score"]
         pm.Beta("score", alpha=p * size, beta=(1.0 - p) * size, observed=score, dims="obs_id")
         return
+    if name == "least_squares":
+        pm.Normal("score", mean, phi, observed=data["score"], dims="obs_id")
+        return
     scale = noise_sd(mean, phi, data["edge"], data["inverse_items"])
     student = name == "student_t"
     pm.CustomDist(
@@ -262,6 +268,8 @@ def draw_scores(
     ndarray
         Scores in [0, 1], shaped like `mean`.
     """
+    if name == "least_squares":
+        return np.clip(mean + phi * rng.standard_normal(mean.shape), 0.0, 1.0)
     edge, inverse = edge_and_inverse(items)
     if name in ("student_t", "normal"):
         scale = noise_sd(mean, phi, edge, inverse)

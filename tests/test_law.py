@@ -22,9 +22,7 @@ from bayes_ctxlaw.law import (
 )
 from bayes_ctxlaw.priors import LEVEL_SCALES, POPULATION
 
-EVERY_FORM = [
-    LawTerms(*forms) for forms in itertools.product(SATURATIONS, SATURATIONS, PENALTIES)
-]
+EVERY_FORM = [LawTerms(*forms) for forms in itertools.product(SATURATIONS, SATURATIONS, PENALTIES)]
 SENSIBLE = {"log_A": 0.2, "alpha": 0.3, "log_B": 0.5, "beta": 0.8, "kappa": 10.0, "delta": 0.1}
 ARGUMENTS = tuple(SENSIBLE)
 

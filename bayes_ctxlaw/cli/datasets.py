@@ -16,7 +16,7 @@ from bayes_ctxlaw.output import check_table_name, write_table
 @reports_errors
 def datasets(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A table to say more of, or to write.")
+        str | None, typer.Argument(metavar="NAME", help="A table to say more of, or to write.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="TABLE", help="Write the table: CSV or Parquet.")

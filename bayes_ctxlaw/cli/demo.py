@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from bayes_ctxlaw import demo as job
 from bayes_ctxlaw.cli._common import ERR, Chains, Draws, Tune, report_file, reports_errors, say
 
 
@@ -33,6 +32,8 @@ def demo(
 
     Example: `bayes-ctxlaw demo --out first-look`
     """
+    from bayes_ctxlaw import demo as job
+
     # Pictures go to files: no window system is needed, whatever the user's setting is.
     os.environ["MPLBACKEND"] = "Agg"
     size = job.QUICK if quick else {"draws": draws, "tune": tune, "chains": chains}

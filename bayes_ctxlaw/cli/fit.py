@@ -30,6 +30,9 @@ Penalty = StrEnum("Penalty", {name: name for name in PENALTIES})
 Likelihood = StrEnum("Likelihood", {name: name for name in ("auto", *LIKELIHOODS)})
 
 _DEFAULT = LawTerms()
+_CONTEXT = Saturation(_DEFAULT.context_term)
+_COMPUTE = Saturation(_DEFAULT.compute_term)
+_PENALTY = Penalty(_DEFAULT.penalty)
 
 
 @reports_errors
@@ -45,13 +48,13 @@ def fit(
     map_: Mapping = None,
     context_term: Annotated[
         Saturation, typer.Option(help="Approach to the ceiling with prompt length.")
-    ] = Saturation(_DEFAULT.context_term),
+    ] = _CONTEXT,
     compute_term: Annotated[
         Saturation, typer.Option(help="Approach to the ceiling with compute.")
-    ] = Saturation(_DEFAULT.compute_term),
+    ] = _COMPUTE,
     penalty: Annotated[
         Penalty, typer.Option(help="What happens where the prompt outgrows the window.")
-    ] = Penalty(_DEFAULT.penalty),
+    ] = _PENALTY,
     likelihood: Annotated[
         Likelihood, typer.Option(help="Observation model; auto chooses by the scores.")
     ] = Likelihood.auto,
@@ -105,8 +108,9 @@ def _observations(scores: str, names: dict[str, str]) -> Any:
 
 
 def _say_convergence(law: Any) -> None:
-    from bayes_ctxlaw.report import convergence
+    from bayes_ctxlaw.judgement import convergence, verdict
 
-    for check, row in convergence(law.idata).iterrows():
-        verdict = "" if row["passed"] else "   <- does not pass: use more draws and tuning"
-        say(f"  {check}: {row['value']:.4g} (wanted: {row['wanted']}){verdict}")
+    checks = convergence(law.idata)
+    for check, row in checks.iterrows():
+        say(f"  {check}: {row['value']:.4g} (wanted: {row['wanted']})")
+    say(verdict(checks))

@@ -131,15 +131,15 @@ def _say_extrapolation(prediction: xr.Dataset) -> None:
     beyond = prediction["extrapolation"]
     rows = int((beyond > 0).any("axis").sum())
     if rows:
+        most = beyond.max("obs_id").to_series()
         far = [
-            f"{str(axis).replace('_', ' ')} by up to {float(beyond.sel(axis=axis).max()):.2g} decades"
-            for axis in beyond["axis"].values
-            if (beyond.sel(axis=axis) > 0).any()
+            f"{str(axis).replace('_', ' ')} by up to {decades:.2g} decades"
+            for axis, decades in most[most > 0].items()
         ]
         say(f"{rows} of {beyond.sizes['obs_id']} rows lie beyond the data: {', '.join(far)}")
 
 
 def _meaning(prediction: xr.Dataset) -> str:
-    from bayes_ctxlaw.report import interval_name
+    from bayes_ctxlaw.judgement import interval_name
 
     return f"{prediction.sizes['obs_id']} rows with their {interval_name(prediction)}"

@@ -90,7 +90,10 @@ def value_label(variable: str, value: Any) -> str:
         return f"{flop_label(value)} FLOP"
     if isinstance(value, str):
         return value
-    return f"{variable} {value:g}" if np.issubdtype(type(value), np.number) else str(value)
+    if isinstance(value, bool):
+        return f"{variable}: {'yes' if value else 'no'}"
+    text = f"{value:g}" if isinstance(value, int | float) else str(value)
+    return f"{variable}: {text}"
 
 
 def log_axis(ax: Axes, values: np.ndarray, label: Callable[[float], str]) -> None:
@@ -159,7 +162,7 @@ def panel_axes(count: int, axes: Any = None) -> tuple[np.ndarray, bool]:
     columns = 2 if count == 4 else min(count, 3)
     rows = math.ceil(count / columns)
     size = ({1: 7.0, 2: 9.0}.get(columns, 11.0), 3.1 * rows + 0.3)
-    figure, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    _, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     for spare in grid.ravel()[count:]:
         spare.remove()
     return grid.ravel()[:count], True

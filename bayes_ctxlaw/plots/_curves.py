@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,42 +9,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.plots import _axes, _style
+from bayes_ctxlaw.plots._rows import (
+    BEYOND,
+    CurveAxis,
+    along,
+    matches,
+    observation_rows,
+    prediction_rows,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_NEEDED = ("median", "lower", "upper")
-_NUISANCE = ("n_items", "chance", "prompt_tokens_sd", "metric")
-"""What may not change along a curve unnoticed where points share their place."""
-
-NEAR_DECADES = 0.1
-"""An observation belongs to a curve drawn for a number when it is this near to it (26 %)."""
-
-_BEYOND = {"compute": "compute", "prompt_tokens": "prompt tokens", "window_ratio": "window ratio"}
-
-
-@dataclass(frozen=True)
-class CurveAxis:
-    """What a curve runs along.
-
-    Attributes
-    ----------
-    variable : str
-        Variable of the design along x.
-    title : str
-        Text of the x axis.
-    label : callable
-        Text of its ticks.
-    split : tuple of str
-        Variables that are constant along a curve.
-    """
-
-    variable: str
-    title: str
-    label: Callable[[float], str]
-    split: tuple[str, ...]
 
 
 @dataclass
@@ -101,9 +77,9 @@ def draw_curves(
     ------
     SpecificationError
     """
-    rows = _prediction_rows(prediction, axis, by, panels)
-    points = _observation_rows(observations, axis, by, panels, held_out)
-    keys, titles = _values(rows, by), _values(rows, panels)
+    rows = prediction_rows(prediction, axis, by, panels)
+    points = observation_rows(observations, axis, by, panels, held_out)
+    keys, titles = values_of(rows, by), values_of(rows, panels)
     ordered = by is not None and not isinstance(keys[0], str)
     picture = Picture(
         axis, by, panels, keys, titles, _style.colours(len(keys), ordered, by or ""), set()
@@ -113,7 +89,7 @@ def draw_curves(
         here = rows if panels is None else rows[rows[panels] == title]
         seen = points
         if points is not None and panels is not None:
-            seen = points[_matches(points[panels], title)]
+            seen = points[matches(points[panels], title)]
         _draw_panel(ax, here, seen, picture, window)
         if panels is not None:
             ax.set_title(_axes.value_label(panels, title))
@@ -124,89 +100,6 @@ def draw_curves(
     return drawn
 
 
-def _prediction_rows(
-    prediction: xr.Dataset, axis: CurveAxis, by: str | None, panels: str | None
-) -> pd.DataFrame:
-    """Rows of a prediction, checked, with which of them lie beyond the data."""
-    missing = [name for name in (*_NEEDED, axis.variable) if name not in prediction]
-    if missing:
-        raise SpecificationError(
-            f"the prediction has no {', '.join(missing)}: give what law.predict returned. "
-            f"It has {', '.join(map(str, prediction.data_vars))}."
-        )
-    for option, name in (("by", by), ("panels", panels)):
-        if name is not None and prediction.get(name, xr.DataArray()).dims != ("obs_id",):
-            raise SpecificationError(
-                f"{option}={name!r} is not a variable of the prediction along obs_id, which has "
-                f"{', '.join(n for n, v in prediction.data_vars.items() if v.dims == ('obs_id',))}."
-            )
-    flat = prediction[[n for n, v in prediction.data_vars.items() if v.dims == ("obs_id",)]]
-    rows = flat.to_dataframe().reset_index(drop=True)
-    if rows.empty:
-        raise SpecificationError("the prediction has no rows: there is nothing to draw.")
-    for name in _BEYOND:
-        rows[f"beyond {name}"] = False
-    if "extrapolation" in prediction:
-        beyond = prediction["extrapolation"].transpose("obs_id", "axis")
-        for name in set(_BEYOND) & set(beyond["axis"].values.tolist()):
-            rows[f"beyond {name}"] = beyond.sel(axis=name).values > 0
-    return rows
-
-
-def _observation_rows(
-    observations: xr.Dataset | None,
-    axis: CurveAxis,
-    by: str | None,
-    panels: str | None,
-    held_out: Any,
-) -> pd.DataFrame | None:
-    """Rows of the observations with a boolean column ``open``; None without observations."""
-    if observations is None:
-        if held_out is not None:
-            raise SpecificationError("`held_out` marks observations, but none were given.")
-        return None
-    needed = ["score", axis.variable, *(name for name in (by, panels) if name is not None)]
-    missing = [name for name in needed if name not in observations]
-    if missing:
-        raise SpecificationError(f"the observations have no {', '.join(missing)}.")
-    rows = observations[list(dict.fromkeys(needed))].to_dataframe().reset_index(drop=True)
-    rows["open"] = _held_out(observations, held_out)
-    return rows
-
-
-def _held_out(observations: xr.Dataset, held_out: Any) -> np.ndarray:
-    """Which observations the fit did not see."""
-    size = observations.sizes["obs_id"]
-    if held_out is None:
-        held_out = observations.get("held_out", np.zeros(size, dtype=bool))
-    elif isinstance(held_out, str):
-        if held_out not in observations:
-            raise SpecificationError(f"the observations have no variable {held_out!r} (held_out).")
-        held_out = observations[held_out]
-    marks = np.asarray(held_out)
-    if marks.dtype != bool or marks.shape != (size,):
-        raise SpecificationError(
-            f"`held_out` must be true or false for each of the {size} observations; "
-            f"got {marks.dtype} of shape {marks.shape}."
-        )
-    return marks
-
-
-def _values(rows: pd.DataFrame, name: str | None) -> list[Any]:
-    """Labels in the order of appearance, numbers in increasing order."""
-    if name is None:
-        return [None]
-    values = rows[name].drop_duplicates().tolist()
-    return values if isinstance(values[0], str) else sorted(values)
-
-
-def _matches(column: pd.Series, value: Any) -> pd.Series:
-    """Rows that belong to a label, or that are near enough to a number."""
-    if isinstance(value, str | bool) or not value > 0:
-        return column == value
-    return np.abs(np.log10(column / value)) < NEAR_DECADES
-
-
 def _draw_panel(
     ax: Axes, rows: pd.DataFrame, points: pd.DataFrame | None, picture: Picture, window: bool
 ) -> None:
@@ -214,10 +107,10 @@ def _draw_panel(
     split = [n for n in picture.axis.split if n in rows and n not in (picture.by, picture.panels)]
     for number, (key, colour) in enumerate(zip(picture.keys, picture.colours, strict=True)):
         here = rows if picture.by is None else rows[rows[picture.by] == key]
-        for _, curve in here.groupby(split, sort=False) if split else [(None, here)]:
-            _draw_curve(ax, _along(curve, x), x, colour, picture)
+        for _, curve in here.groupby(split, sort=False, dropna=False) if split else [(None, here)]:
+            _draw_curve(ax, along(curve, x), x, colour, picture)
         if points is not None:
-            own = points if picture.by is None else points[_matches(points[picture.by], key)]
+            own = points if picture.by is None else points[matches(points[picture.by], key)]
             spread.append(own[x].to_numpy())
             _draw_points(ax, own, x, colour, _style.MARKERS[number], picture)
     _axes.log_axis(ax, np.concatenate(spread), picture.axis.label)
@@ -225,33 +118,20 @@ def _draw_panel(
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, -0.02), min(high, 1.02))
     _axes.finish_panel(ax)
-    if window:
+    if window and "context_window" in rows:
         _draw_windows(ax, np.unique(rows["context_window"]), picture)
-
-
-def _along(curve: pd.DataFrame, x: str) -> pd.DataFrame:
-    """One row for each place along x, in order; replicates of a design are the same prediction."""
-    curve = curve.sort_values(x, kind="stable")
-    twice = curve[curve.duplicated(x, keep=False)]
-    differing = [n for n in _NUISANCE if n in twice and (twice.groupby(x)[n].nunique() > 1).any()]
-    if differing:
-        raise SpecificationError(
-            f"several rows of one curve have the same `{x}` and differ in "
-            f"{', '.join(differing)}. Colour or panel by it, or select one value first."
-        )
-    return curve.drop_duplicates(x)
 
 
 def _draw_curve(ax: Axes, curve: pd.DataFrame, x: str, colour: Any, picture: Picture) -> None:
     at, median = curve[x].to_numpy(), curve["median"].to_numpy()
     lower, upper = curve["lower"].to_numpy(), curve["upper"].to_numpy()
-    flags = {name: curve[f"beyond {name}"].to_numpy() for name in _BEYOND}
-    picture.seen |= {f"beyond {name}" for name, flag in flags.items() if flag.any()}
     if len(curve) == 1:
         ax.vlines(at, lower, upper, color=colour, linewidth=2, alpha=0.5)
         ax.plot(at, median, marker="_", markersize=10, color=colour, linestyle="none")
         return
     ax.fill_between(at, lower, upper, color=colour, alpha=_style.BAND_ALPHA, linewidth=0)
+    flags = {name: curve[f"beyond {name}"].to_numpy() for name in BEYOND}
+    picture.seen |= {f"beyond {name}" for name, flag in flags.items() if flag.any()}
     beyond = np.logical_or.reduce(list(flags.values()))
     # A step with one end beyond the data is beyond them.
     dashed = beyond[:-1] | beyond[1:]
@@ -298,7 +178,7 @@ def _legend(picture: Picture, prediction: xr.Dataset, points: bool) -> list[Any]
     handles.append(Line2D([], [], color=grey, linewidth=1.8, label="posterior median"))
     band = _style.interval_text(prediction)
     handles.append(Patch(color=grey, alpha=_style.BAND_ALPHA, linewidth=0, label=band))
-    beyond = [text for name, text in _BEYOND.items() if f"beyond {name}" in picture.seen]
+    beyond = [text for name, text in BEYOND.items() if f"beyond {name}" in picture.seen]
     if beyond:
         text = f"beyond the data ({', '.join(beyond)})"
         handles.append(Line2D([], [], color=grey, linestyle="--", linewidth=1.8, label=text))

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw.plots._axes import flop_label
-from bayes_ctxlaw.plots._curves import CurveAxis, draw_curves
+from bayes_ctxlaw.plots._curves import draw_curves
+from bayes_ctxlaw.plots._rows import CurveAxis
 
 _AXIS = CurveAxis(
     variable="compute",

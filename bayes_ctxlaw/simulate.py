@@ -1,0 +1,81 @@
+"""Draws from the prior, and scores simulated from them: what a law expects before it sees data.
+
+For prior predictive checks, recovery tests and calibration. Whatever comes from here is simulated
+and says so in its attributes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from bayes_ctxlaw.effects import Specification
+from bayes_ctxlaw.encoding import Encoding, level_dim
+from bayes_ctxlaw.predict import Predictor
+from bayes_ctxlaw.priors import scale_name
+
+
+def prior_draws(
+    spec: Specification, encoding: Encoding, size: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Draws of population values, scales, effects and overdispersion from their priors.
+
+    Parameters
+    ----------
+    spec : Specification
+    encoding : Encoding
+        Its labels are those that effects are drawn for.
+    size : int
+        Number of draws.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to ndarray
+        By name as in the posterior; draws first, labels last.
+    """
+    draws: dict[str, np.ndarray] = {}
+    for parameter in spec.terms.parameters:
+        prior = spec.priors[parameter]
+        draws[f"mu_{parameter}"] = prior.loc + prior.scale * rng.standard_normal(size)
+        for level in spec.levels_of(parameter, encoding):
+            key, labels = scale_name(parameter, level), encoding.labels[level]
+            draws[key] = np.abs(spec.priors[key].scale * rng.standard_normal(size))
+            if len(labels) > 1:
+                unit = rng.standard_normal((size, len(labels)))
+                draws[f"{parameter}_{level_dim(level)}"] = draws[key][:, None] * unit
+    tasks = len(encoding.labels["task"])
+    scale = spec.priors["overdispersion"].scale
+    draws["overdispersion"] = np.abs(scale * rng.standard_normal((size, tasks)))
+    return draws
+
+
+def simulate_scores(
+    spec: Specification,
+    encoding: Encoding,
+    draws: dict[str, np.ndarray],
+    at: xr.Dataset,
+    seed: int,
+    kind: str = "response",
+) -> np.ndarray:
+    """Scores at the rows of a design, one set for each draw.
+
+    Parameters
+    ----------
+    spec, encoding
+        What the draws are of.
+    draws : dict of str to ndarray
+        From `prior_draws`.
+    at : xr.Dataset
+        Design.
+    seed : int
+        Of the noise and of new labels.
+    kind : {"response", "llm", "law"}
+
+    Returns
+    -------
+    ndarray
+        (draw, row).
+    """
+    blocks = Predictor(spec, encoding, draws, seed).blocks(at, kind)
+    return np.concatenate(list(blocks), axis=1)

@@ -1,0 +1,285 @@
+"""The command line: words, files, exit codes. The law is a stand-in, so that nothing is sampled."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from fake_law import FakeLaw, design_of, observations
+from typer.testing import CliRunner
+
+from bayes_ctxlaw._version import __version__
+from bayes_ctxlaw.cli import app
+from bayes_ctxlaw.cli._common import column_names
+from bayes_ctxlaw.cli.predict import grid_axes
+from bayes_ctxlaw.demo import FILES, QUICK
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ("demo", "fit", "predict", "datasets")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Work in an empty folder with a law that needs no sampling."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setattr("bayes_ctxlaw.context_law.ContextLaw", FakeLaw)
+    plt.switch_backend("Agg")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def plain(text):
+    """One line, without the frames of the help."""
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.fixture
+def scores(tmp_path):
+    path = tmp_path / "scores.csv"
+    frame = observations().to_dataframe().drop(columns=["held_out", "chance"])
+    frame.rename(columns={"llm": "model", "prompt_tokens": "n_pmt"}).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "fit.nc"
+    FakeLaw().save(path)
+    return path
+
+
+# --- help -----------------------------------------------------------------------------------------
+
+
+def test_version():
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout.strip() == f"bayes-ctxlaw {__version__}"
+
+
+def test_help_lists_the_commands_and_where_to_start():
+    text = plain(run("--help").stdout)
+    assert all(command in text for command in COMMANDS)
+    assert "bayes-ctxlaw demo" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_teaches_by_an_example(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: bayes-ctxlaw {command}" in plain(result.stdout)
+
+
+def test_no_command_is_a_usage_error():
+    assert run().exit_code == 2
+    assert run("forecast").exit_code == 2
+
+
+def test_help_needs_neither_a_sampler_nor_a_plotting_library():
+    code = (
+        "import sys; from typer.testing import CliRunner; from bayes_ctxlaw.cli import app; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
+        "assert not {'pymc', 'pytensor', 'nutpie', 'matplotlib', 'arviz'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+# --- demo -----------------------------------------------------------------------------------------
+
+
+def test_demo_names_every_file_and_its_meaning():
+    result = run("demo", "--out", "first", "--draws", 10, "--tune", 20, "--chains", 3, "--seed", 5)
+    assert result.exit_code == 0, result.stderr
+    for name, meaning in FILES.values():
+        assert any(
+            line.startswith("first") and name in line and meaning in line
+            for line in result.stdout.splitlines()
+        )
+    with_ = FakeLaw.made.fitted_with
+    assert (with_["draws"], with_["tune"], with_["chains"], with_["random_seed"]) == (10, 20, 3, 5)
+    assert with_["progressbar"] is False  # no terminal
+    assert "of 12 held-out scores" in result.stderr
+
+
+def test_quick_demo_samples_little():
+    result = run("demo", "--quick")
+    assert result.exit_code == 0, result.stderr
+    assert {k: FakeLaw.made.fitted_with[k] for k in QUICK} == QUICK
+
+
+# --- fit ------------------------------------------------------------------------------------------
+
+
+def test_fit_maps_columns_and_passes_options(scores):
+    result = run(
+        "fit", scores, "--map", "llm=model", "--map", "prompt_tokens=n_pmt", "--out", "fit.nc",
+        "--penalty", "none", "--context-term", "exponential", "--likelihood", "normal",
+        "--draws", 50, "--seed", 3,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(Path("fit.nc").read_text(encoding="utf-8")) == {
+        "context_term": "exponential",
+        "compute_term": "exponential",
+        "penalty": "none",
+        "likelihood": "normal",
+    }
+    assert FakeLaw.made.fitted_with["draws"] == 50
+    assert FakeLaw.made.fitted_with["random_seed"] == 3
+    assert FakeLaw.made.obs.sizes["obs_id"] == 16
+    assert "fit.nc" in result.stdout
+    assert "largest R-hat" in result.stderr
+
+
+def test_fit_takes_bundled_tables():
+    result = run("fit", "dataset:montgomery2025", "--out", "fit.nc")
+    assert result.exit_code == 0, result.stderr
+    assert FakeLaw.made.obs.sizes["obs_id"] == 117
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "none.csv", "--out", "f.nc"], 1, "does not exist"),
+        (["fit", "scores.csv", "--out", "f.nc"], 1, "`llm`"),
+        (["fit", "dataset:montgomery", "--out", "f.nc"], 1, "Did you mean 'montgomery2025'"),
+        (["fit", "scores.csv", "--out", "nowhere/f.nc"], 1, "no folder nowhere"),
+        (["fit", "scores.csv", "--out", "."], 1, "is a folder"),
+        (["fit", "scores.csv", "--out", "f.nc", "--map", "llm"], 2, "not NAME=COLUMN"),
+        (["fit", "scores.csv", "--out", "f.nc", "--penalty", "x"], 2, "log_logistic"),
+        (["fit", "scores.csv", "--out", "f.nc", "--draws", 0], 2, "draws"),
+        (["fit", "dataset:helmet_icl", "--out", "f.nc", "--map", "llm=m"], 2, "no mapping"),
+        (["fit", "scores.csv"], 2, "--out"),
+    ],
+)
+def test_fit_refuses_what_it_cannot_use(scores, arguments, code, message):
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert message in plain(result.stderr)
+    assert "Traceback" not in result.stderr
+    assert not result.stdout
+
+
+def test_an_existing_file_is_replaced_only_by_force(scores, saved):
+    before = saved.read_text(encoding="utf-8")
+    arguments = ("fit", "dataset:montgomery2025", "--out", saved)
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "--force" in result.stderr
+    assert saved.read_text(encoding="utf-8") == before
+    assert run(*arguments, "--force").exit_code == 0
+    assert saved.read_text(encoding="utf-8") != before
+
+
+# --- predict --------------------------------------------------------------------------------------
+
+
+def test_predict_at_a_table(saved):
+    design_of().to_dataframe().rename(columns={"llm": "model"}).to_csv("at.csv")
+    result = run(
+        "predict", saved, "--at", "at.csv", "--map", "llm=model", "--out", "p.csv",
+        "--kind", "llm", "--ci-prob", 0.5, "--new-levels", "uncertainty", "--seed", 4,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    table = pd.read_csv("p.csv")
+    assert len(table) == 120
+    assert {"median", "lower", "upper", "extrapolation_compute"} <= set(table)
+    assert set(table["prediction_kind"]) == {"llm"}
+    assert FakeLaw.made.predicted_with == {"new_levels": "uncertainty", "random_seed": 4}
+    assert "120 rows with their 50 % equal-tailed interval (llm)" in result.stdout
+    assert "rows lie beyond the data: prompt tokens by up to 1.1 decades" in result.stderr
+
+
+def test_predict_at_a_grid(saved):
+    result = run(
+        "predict", saved, "--out", "p.parquet", "--set", "task=maths", "--set", "task=q, a: b",
+        "--set", "llm=A-8k", "--set", "compute=1e22,8e22", "--set", "context_window=8192",
+        "--set", "prompt_tokens=50:5000:3",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    table = pd.read_parquet("p.parquet")
+    assert len(table) == 12
+    assert set(table["task"]) == {"maths", "q, a: b"}
+    np.testing.assert_allclose(sorted(set(table["prompt_tokens"])), [50, 500, 5000])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "either a table (--at) or a grid (--set)"),
+        (["--at", "at.csv", "--set", "task=qa"], 2, "either a table"),
+        (["--set", "task=qa", "--map", "llm=model"], 2, "goes with a table"),
+        (["--set", "task=qa"], 1, "`llm`"),
+        (["--set", "prompt_tokens=1:2"], 2, "START:STOP:COUNT"),
+        (["--at", "at.csv"], 1, "does not exist"),
+        (["--set", "task=qa", "--kind", "all"], 2, "response"),
+    ],
+)
+def test_predict_refuses_what_it_cannot_use(saved, arguments, code, message):
+    result = run("predict", saved, "--out", "p.csv", *arguments)
+    assert result.exit_code == code
+    assert message in plain(result.stderr)
+
+
+def test_predict_refuses_unknown_kinds_of_table_and_existing_ones(saved):
+    complete = ["--set", "task=qa", "--set", "llm=a", "--set", "compute=1e22"]
+    complete += ["--set", "context_window=8192", "--set", "prompt_tokens=50"]
+    assert "not as 'p.txt'" in run("predict", saved, "--out", "p.txt", *complete).stderr
+    assert run("predict", saved, "--out", "p.csv", *complete).exit_code == 0
+    assert run("predict", saved, "--out", "p.csv", *complete).exit_code == 1
+    assert run("predict", saved, "--out", "p.csv", "--force", *complete).exit_code == 0
+
+
+def test_grid_specifications():
+    axes = grid_axes(
+        ["llm=a:b=c", "prompt_tokens=100,200", "prompt_tokens=1:100:3", "compute=1e22"]
+    )
+    assert axes["llm"] == "a:b=c"
+    np.testing.assert_allclose(axes["prompt_tokens"], [100, 200, 1, 10, 100])
+    assert axes["compute"] == 1e22
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["task", "=qa", "compute=", "compute=big", "compute=1:2:x", "compute=0:2:3", "compute=1:2:1",
+     "compute=1:2:3:4", "compute=1:inf:3"],
+)  # fmt: skip
+def test_unreadable_grid_specifications(spec):
+    with pytest.raises(typer.BadParameter):
+        grid_axes([spec])
+
+
+def test_a_name_is_mapped_once():
+    assert column_names(["llm=a=b"]) == {"llm": "a=b"}
+    with pytest.raises(typer.BadParameter, match="given twice"):
+        column_names(["llm=a", "llm=b"])
+
+
+# --- datasets -------------------------------------------------------------------------------------
+
+
+def test_datasets_are_listed_described_and_written():
+    listed = run("datasets")
+    assert listed.exit_code == 0
+    assert "montgomery2025" in listed.stdout
+    assert "helmet_icl" in listed.stdout
+    assert "source: arXiv:2510.14919" in run("datasets", "montgomery2025").stdout
+    result = run("datasets", "helmet_icl", "--out", "h.csv")
+    assert result.exit_code == 0
+    assert len(pd.read_csv("h.csv")) == 160
+    assert run("datasets", "helmet_icl", "--out", "h.csv").exit_code == 1
+
+
+def test_datasets_refuses_unknown_names_and_a_file_without_a_name():
+    unknown = run("datasets", "helmet")
+    assert unknown.exit_code == 1
+    assert "There is no bundled data set 'helmet'" in unknown.stderr
+    assert run("datasets", "--out", "h.csv").exit_code == 2

@@ -1,0 +1,98 @@
+"""What the README and the documentation list is what the package has."""
+
+import ast
+import re
+from pathlib import Path
+
+import bayes_ctxlaw as bcl
+from bayes_ctxlaw.priors import POPULATION
+from bayes_ctxlaw.schema import schema_table
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "bayes_ctxlaw"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def table(page, marker):
+    """Rows of the table between two comments, each a list of cells; without its head."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    part = re.search(rf"<!-- {marker}\b.*?-->(.*?)<!-- /{marker} -->", text, flags=re.DOTALL)[1]
+    rows = [line for line in part.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def rooms():
+    """Return {module: number of its row in docs/architecture.md}."""
+    named = [re.findall(r"`(\w+)`", cells[0]) for cells in table("architecture.md", "rooms")]
+    return {module: number for number, row in enumerate(named) for module in row}
+
+
+def imports_of(path):
+    """Rooms of the package that a file imports from, wherever in the file it does."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "bayes_ctxlaw":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bayes_ctxlaw."):
+            yield node.module.split(".")[1]
+
+
+def test_the_schema_is_that_of_the_package():
+    found = {cells[0].strip("`"): cells[1:] for cells in table("data.md", "schema")}
+    expected = {
+        name: [row.status, row.units, row.allowed, row.description]
+        for name, row in schema_table().iterrows()
+    }
+    assert found == expected
+
+
+def test_the_priors_are_those_of_the_package():
+    text = (ROOT / "docs" / "model.md").read_text(encoding="utf-8")
+    for name, prior in POPULATION.items():
+        low, high = prior.interval
+        assert f"(`{name}`) | {low:.2g} to {high:.2g} |" in text
+
+
+def test_every_module_has_a_room_and_imports_only_from_above():
+    row = rooms()
+    files = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+    room_of = {path: path.relative_to(PACKAGE).with_suffix("").parts[0] for path in files}
+    assert set(room_of.values()) == set(row)
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {other}"
+        for path, room in room_of.items()
+        for other in imports_of(path)
+        if other != room and not row[other] < row[room]
+    ]
+    assert not wrong
+
+
+def test_every_public_name_has_its_place_in_the_reference():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\.\. auto\w+:: (?:bayes_ctxlaw\.)?([\w.]+)$", text, flags=re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    public = set(bcl.__all__) - {"__version__", "plots"}
+    assert public | {f"plots.{name}" for name in bcl.plots.__all__} <= set(listed)
+
+
+def test_relative_links_lead_somewhere():
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            # docs/notebooks is a copy that the build makes of notebooks.
+            path = page.parent / target
+            copied = ROOT / target if target.startswith("notebooks/") else path
+            if "://" not in target and not (path.exists() or copied.exists()):
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert not broken
+
+
+def test_no_number_is_left_to_be_filled_in():
+    left = [page.name for page in PAGES if "{{" + "NUM" in page.read_text(encoding="utf-8")]
+    assert not left
+
+
+def test_the_python_in_the_pages_is_python():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for code in re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+            compile(code, page.name, "exec")

@@ -1,0 +1,199 @@
+"""References, codes and design arrays: the same at the fit and at prediction."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bayes_ctxlaw.encoding import (
+    BASE_LEVELS,
+    INTERACTION_PARAMETERS,
+    LEVEL_PARAMETERS,
+    Encoding,
+    level_dim,
+    level_labels,
+    parse_groups,
+)
+from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.law import PARAMETERS, LawTerms
+from bayes_ctxlaw.observations import as_design, as_observations, grid
+
+LEVELS = parse_groups(["task", "technique", "llm", "task:technique"])
+
+
+def table(**changes):
+    rows = [
+        {"task": t, "llm": m, "technique": k, "compute": c, "prompt_tokens": n,
+         "context_window": 1000.0, "score": 0.001 * n / 4 + 0.1 * (t == "qa")}
+        for t in ("qa", "maths")
+        for m, k, c in (("small", "PI", 1e20), ("large", "YaRN", 1e22))
+        for n in (10.0, 100.0, 1000.0)
+    ]  # fmt: skip
+    return [row | changes for row in rows]
+
+
+@pytest.fixture(scope="module")
+def obs():
+    return as_observations(table())
+
+
+@pytest.fixture(scope="module")
+def encoding(obs):
+    return Encoding.of(obs, LEVELS)
+
+
+class TestReferences:
+    def test_geometric_centre_of_the_data(self, encoding):
+        assert encoding.compute_reference == pytest.approx(1e21, rel=1e-12)
+        assert encoding.prompt_tokens_reference == pytest.approx(100.0, rel=1e-12)
+
+    def test_ranges(self, encoding):
+        assert encoding.ranges["compute"] == pytest.approx((1e20, 1e22))
+        assert encoding.ranges["prompt_tokens"] == pytest.approx((10.0, 1000.0))
+        assert encoding.ranges["window_ratio"] == pytest.approx((np.log(0.01), 0.0))
+
+    @given(st.floats(-20, 20))
+    def test_recentring_moves_z_and_nothing_else(self, by):
+        obs = as_observations(table())
+        encoding = Encoding.of(obs, LEVELS)
+        before, after = (e.design(obs, LawTerms()) for e in (encoding, encoding.recentred(by)))
+        np.testing.assert_allclose(before["z"] - after["z"], by, atol=1e-9)
+        for name in ("x", "w", "chance"):
+            np.testing.assert_array_equal(before[name], after[name])
+
+
+class TestLabels:
+    def test_in_the_order_of_first_appearance(self, encoding):
+        assert encoding.labels["task"] == ("qa", "maths")
+        assert encoding.labels["llm"] == ("small", "large")
+
+    def test_interactions_join_the_labels(self, encoding, obs):
+        assert encoding.labels["task:technique"][:2] == ("qa | PI", "qa | YaRN")
+        assert level_labels(obs, "task:technique")[0] == "qa | PI"
+        assert level_dim("task:technique") == "task_technique"
+
+    def test_levels_that_the_data_lack_are_left_out(self, obs):
+        encoding = Encoding.of(obs, parse_groups(["family", "task:family", "llm"]))
+        assert set(encoding.labels) == {"task", "llm"}  # task labels are always kept
+
+    def test_codes_lead_back_to_the_labels(self, encoding, obs):
+        for level, labels in encoding.labels.items():
+            codes = encoding.codes(obs, level)
+            assert codes.min() >= 0
+            np.testing.assert_array_equal(np.array(labels, object)[codes], level_labels(obs, level))
+
+    def test_codes_of_unseen_labels_are_minus_one(self, encoding):
+        at = as_design(table(llm="new", technique="PI"))
+        assert (encoding.codes(at, "llm") == -1).all()
+        assert (encoding.codes(at, "technique") == 0).all()
+
+    @given(st.text(min_size=1).filter(lambda s: s not in ("qa", "maths")))
+    def test_whatever_was_not_seen_has_no_code(self, label):
+        encoding = Encoding(1.0, 1.0, {"task": ("qa", "maths")}, {})
+        at = xr.Dataset({"task": ("obs_id", np.array([label, "maths"], dtype=object))})
+        assert encoding.codes(at, "task").tolist() == [-1, 1]
+
+
+class TestDesign:
+    def test_log_ratios(self, encoding, obs):
+        design = encoding.design(obs, LawTerms())
+        np.testing.assert_allclose(design["x"][:6], np.log([0.1] * 3 + [10.0] * 3))
+        np.testing.assert_allclose(design["z"][:3], np.log([0.1, 1.0, 10.0]), atol=1e-12)
+        np.testing.assert_allclose(design["w"][:3], np.log([0.01, 0.1, 1.0]), atol=1e-12)
+        np.testing.assert_array_equal(design["chance"], 0.0)
+        assert "w_sd" not in design
+        assert "excess_tokens" not in design
+
+    def test_centred_on_the_data(self, encoding, obs):
+        design = encoding.design(obs, LawTerms())
+        assert design["x"].mean() == pytest.approx(0.0, abs=1e-12)
+        assert design["z"].mean() == pytest.approx(0.0, abs=1e-12)
+
+    def test_what_the_token_logistic_needs(self, encoding):
+        at = as_design(table(prompt_tokens_sd=7.0))
+        design = encoding.design(at, LawTerms(penalty="token_logistic"))
+        assert design["excess_tokens"][:3].tolist() == [-990.0, -900.0, 0.0]
+        assert (design["tokens_sd"] == 7.0).all()
+
+    def test_spread_of_the_log_ratio_is_that_of_a_lognormal(self, encoding):
+        at = as_design(table(prompt_tokens_sd=50.0))
+        sd = encoding.design(at, LawTerms())["w_sd"][1]  # at 100 tokens
+        rng = np.random.default_rng(1)
+        draws = 100.0 * np.exp(sd * rng.standard_normal(400_000) - sd**2 / 2)
+        assert draws.std() == pytest.approx(50.0, rel=0.01)
+
+    def test_an_unknown_spread_is_none(self, encoding):
+        rows = table(prompt_tokens_sd=50.0)
+        rows[0]["prompt_tokens_sd"] = np.nan
+        w_sd = encoding.design(as_design(rows), LawTerms())["w_sd"]
+        assert w_sd[0] == 0.0
+        assert (w_sd[1:] > 0).all()
+
+    def test_chance_comes_along(self, encoding):
+        design = encoding.design(as_design(table(chance=0.25)), LawTerms())
+        assert (design["chance"] == 0.25).all()
+
+
+class TestExtrapolation:
+    def at(self, **changes):
+        fixed = {"task": "qa", "llm": "small", "compute": 1e21, "context_window": 1e4}
+        return grid(**(fixed | {"prompt_tokens": 100.0} | changes))
+
+    def test_decades_beyond_either_end(self, encoding):
+        beyond = encoding.extrapolation(
+            as_design(
+                [
+                    {"task": "qa", "llm": "s", "compute": c, "prompt_tokens": n,
+                     "context_window": w}
+                    for c, n, w in (
+                        (1e21, 100.0, 1e3), (1e24, 1e5, 1e3), (1e17, 1.0, 1e3), (1e22, 1e3, 1e3)
+                    )
+                ]
+            )
+        )  # fmt: skip
+        np.testing.assert_allclose(beyond["compute"], [0, 2, 3, 0], atol=1e-9)
+        np.testing.assert_allclose(beyond["prompt_tokens"], [0, 2, 1, 0], atol=1e-9)
+        np.testing.assert_allclose(beyond["window_ratio"], [0, 2, 1, 0], atol=1e-9)
+
+    def test_none_on_the_data_themselves(self, encoding, obs):
+        for values in encoding.extrapolation(obs).values():
+            np.testing.assert_array_equal(values, 0.0)
+
+    @given(st.floats(1e15, 1e28), st.floats(1, 1e7))
+    def test_never_negative_and_zero_only_inside(self, compute, tokens):
+        encoding = Encoding.of(as_observations(table()), LEVELS)
+        beyond = encoding.extrapolation(self.at(compute=compute, prompt_tokens=tokens))
+        assert all((value >= 0).all() for value in beyond.values())
+        assert (beyond["compute"] > 1e-6).all() == (not 0.99999e20 < compute < 1.00001e22)
+
+
+class TestGroups:
+    def test_defaults(self):
+        assert parse_groups(BASE_LEVELS) == dict(LEVEL_PARAMETERS)
+        assert parse_groups("task") == {"task": PARAMETERS}
+        assert parse_groups(["task:llm"]) == {"task:llm": INTERACTION_PARAMETERS}
+        assert parse_groups(()) == {}
+
+    def test_a_mapping_says_the_parameters(self):
+        groups = {"llm": ["B", "A"], "task": "alpha", "family": None}
+        assert parse_groups(groups) == {
+            "llm": ("A", "B"),  # in the order of the law
+            "task": ("alpha",),
+            "family": LEVEL_PARAMETERS["family"],
+        }
+
+    def test_all_faults_in_one_message(self):
+        with pytest.raises(SpecificationError) as caught:
+            parse_groups({"tsk": None, "llm": ("gamma", "A"), "task:task": None, "a:b:c": None})
+        message = str(caught.value)
+        for part in ("'tsk'", "'gamma'", "'task:task'", "'a:b:c'", *BASE_LEVELS, *PARAMETERS):
+            assert part in message
+
+    @given(st.text(max_size=15))
+    def test_only_levels_of_the_data_pass(self, level):
+        parts = level.split(":")
+        if 1 <= len(parts) <= 2 and len(set(parts)) == len(parts) and set(parts) <= {*BASE_LEVELS}:
+            return
+        with pytest.raises(SpecificationError, match="unknown"):
+            parse_groups([level])

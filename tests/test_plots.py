@@ -1,0 +1,396 @@
+"""Plots: what is on the axes, in the legend and in the panels. How they look is for the eye."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from fake_law import design_of, fake_idata, fake_prediction, observations
+from matplotlib.collections import PathCollection
+from matplotlib.colors import same_color
+from matplotlib.text import Text
+
+from bayes_ctxlaw.errors import NotFittedError, SpecificationError
+from bayes_ctxlaw.observations import grid
+from bayes_ctxlaw.plots import (
+    effects_table,
+    plot_compute_curve,
+    plot_context_curve,
+    plot_effects,
+)
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def obs():
+    return observations()
+
+
+@pytest.fixture
+def prediction(obs):
+    return fake_prediction(design_of(), obs)
+
+
+class Fitted:
+    """All that the plots ask of a law."""
+
+    def __init__(self, idata):
+        self.idata = idata
+
+
+@pytest.fixture
+def law():
+    return Fitted(fake_idata())
+
+
+def legend_texts(axes):
+    figure = axes[0].figure
+    legends = figure.legends or [ax.get_legend() for ax in axes if ax.get_legend()]
+    return [text.get_text() for legend in legends for text in legend.get_texts()]
+
+
+def tick_texts(ax):
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    shown = [t for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+    return [text.get_text() for text in shown if text.get_text()]
+
+
+def medians(ax):
+    """Return the lines of medians, without the windows."""
+    return [line for line in ax.lines if line.get_linestyle() in ("-", "--")]
+
+
+def scattered(axes):
+    """Return the groups of observed points."""
+    return [c for ax in axes for c in ax.collections if isinstance(c, PathCollection)]
+
+
+# --- context curve --------------------------------------------------------------------------------
+
+
+def test_one_panel_a_task_and_one_colour_an_llm(prediction, obs):
+    axes = plot_context_curve(prediction, obs)
+    assert [ax.get_title() for ax in axes] == ["maths", "qa"]
+    for ax in axes:
+        assert len({line.get_color() for line in medians(ax)}) == 2
+        assert ax.get_xscale() == "log"
+        assert ax.get_xlabel() == "prompt tokens"
+    assert axes[0].get_ylabel() == "score"
+    assert legend_texts(axes)[:2] == ["A-8k", "A-32k"]
+
+
+def test_tokens_are_labelled_1k_10k_100k(prediction):
+    axes = plot_context_curve(prediction)
+    assert tick_texts(axes[0]) == ["100", "1k", "10k", "100k"]
+
+
+def test_the_legend_names_interval_kind_probability_and_prediction(prediction, obs):
+    texts = legend_texts(plot_context_curve(prediction, obs))
+    assert "90 % equal-tailed, response" in texts
+    assert "posterior median" in texts
+    assert "context window" in texts
+    other = fake_prediction(design_of(), obs, kind="law", ci_prob=0.5)
+    assert "50 % equal-tailed, law" in legend_texts(plot_context_curve(other))
+
+
+def test_median_and_band_are_those_of_the_prediction(obs):
+    at = design_of(tasks=("qa",), llms=("A-8k",), prompt_tokens=[100, 1000, 8000])
+    prediction = fake_prediction(at, obs)
+    (ax,) = plot_context_curve(prediction)
+    (line,) = medians(ax)
+    np.testing.assert_allclose(line.get_xdata(), [100, 1000, 8000])
+    np.testing.assert_allclose(line.get_ydata(), prediction["median"])
+    (band,) = ax.collections
+    edges = band.get_paths()[0].vertices[:, 1]
+    assert edges.min() == pytest.approx(float(prediction["lower"].min()))
+    assert edges.max() == pytest.approx(float(prediction["upper"].max()))
+
+
+def test_rows_in_any_order_give_the_same_line(prediction):
+    shuffled = prediction.isel(obs_id=np.random.default_rng(1).permutation(len(prediction.obs_id)))
+    for ax in plot_context_curve(shuffled):
+        for line in medians(ax):
+            assert (np.diff(line.get_xdata()) > 0).all()
+
+
+def test_held_out_points_are_open_and_the_others_filled(prediction, obs):
+    axes = plot_context_curve(prediction, obs)
+    counts = {True: 0, False: 0}
+    for points in scattered(axes):
+        is_open = same_color(points.get_facecolors()[0], "white")
+        counts[is_open] += len(points.get_offsets())
+    held_out = int(obs["held_out"].sum())
+    assert counts == {True: held_out, False: obs.sizes["obs_id"] - held_out}
+    assert {"observed, in the fit", "observed, held out"} <= set(legend_texts(axes))
+
+
+def test_held_out_can_be_a_name_or_an_array(prediction, obs):
+    renamed = obs.rename(held_out="late")
+    assert "observed, held out" not in legend_texts(plot_context_curve(prediction, renamed))
+    for marks in ("late", renamed["late"].values):
+        texts = legend_texts(plot_context_curve(prediction, renamed, held_out=marks))
+        assert "observed, held out" in texts
+
+
+def test_lines_are_dashed_beyond_the_data_and_the_legend_says_along_what(prediction, obs):
+    axes = plot_context_curve(prediction)
+    styles = {line.get_linestyle() for line in medians(axes[0])}
+    assert styles == {"-", "--"}
+    assert any(t.startswith("beyond the data (prompt tokens") for t in legend_texts(axes))
+    dashed = [line for line in medians(axes[0]) if line.get_linestyle() == "--"]
+    right = [line for line in dashed if line.get_xdata()[-1] > 10_000]
+    assert all(line.get_xdata()[1] > 8000 for line in right)
+    inside = fake_prediction(obs.drop_vars("score"), obs)
+    assert not any("beyond" in text for text in legend_texts(plot_context_curve(inside)))
+
+
+def test_windows_are_thin_vertical_lines_that_can_be_left_out(prediction):
+    axes = plot_context_curve(prediction)
+    windows = [line for line in axes[0].lines if line.get_linestyle() == ":"]
+    assert sorted(line.get_xdata()[0] for line in windows) == [8192, 32768]
+    without = plot_context_curve(prediction, window=False)
+    assert not [line for line in without[0].lines if line.get_linestyle() == ":"]
+    assert "context window" not in legend_texts(without)
+
+
+def test_curves_that_share_a_colour_stay_apart(prediction):
+    axes = plot_context_curve(prediction, by="family")
+    assert {tuple(np.sort(line.get_xdata())[:1]) for line in medians(axes[0])}
+    starts = [line for line in medians(axes[0]) if line.get_xdata()[0] == 50]
+    assert len(starts) == 2
+    assert len({line.get_color() for line in starts}) == 1
+
+
+def test_without_by_and_panels_everything_is_in_one_panel(prediction, obs):
+    axes = plot_context_curve(prediction, obs, by=None, panels=None)
+    assert axes.shape == (1,)
+    assert axes[0].get_title() == ""
+    assert "A-8k" not in legend_texts(axes)
+
+
+def test_given_axes_are_drawn_into_and_hold_the_legend(prediction):
+    figure, given = plt.subplots(1, 3)
+    axes = plot_context_curve(prediction, axes=given)
+    assert axes[0] is given[0]
+    assert axes[0].figure is figure
+    assert len(plt.get_fignums()) == 1
+    assert "90 % equal-tailed, response" in legend_texts(axes)
+    with pytest.raises(SpecificationError, match="1 Axes were given for 2 panels"):
+        plot_context_curve(prediction, axes=given[0])
+
+
+def test_single_points_are_drawn_as_vertical_intervals(obs):
+    one = fake_prediction(design_of(tasks=("qa",), llms=("A-8k",), prompt_tokens=1000), obs)
+    (ax,) = plot_context_curve(one)
+    assert len(ax.collections) == 1
+    assert ax.lines[0].get_marker() == "_"
+
+
+def test_too_many_colours_are_refused_with_advice(obs):
+    llms = [f"m{i}" for i in range(9)]
+    at = grid(
+        task="qa", llm=llms, compute=8e22, context_window=8192, prompt_tokens=[100, 1000, 9000]
+    )
+    prediction = fake_prediction(at, obs)
+    with pytest.raises(SpecificationError, match=r"9 values.*at most 8.*panels='llm', by=None"):
+        plot_context_curve(prediction)
+    assert len(plot_context_curve(prediction, by=None, panels="llm")) == 9
+
+
+def test_too_many_panels_are_refused(obs):
+    at = grid(
+        task=[f"t{i}" for i in range(30)],
+        llm="a",
+        compute=8e22,
+        context_window=8192,
+        prompt_tokens=[1, 2],
+    )
+    with pytest.raises(SpecificationError, match="30 panels"):
+        plot_context_curve(fake_prediction(at, obs))
+
+
+def test_rows_that_share_their_place_must_be_replicates(prediction, obs):
+    twice = xr.concat([prediction, prediction], dim="obs_id")
+    axes = plot_context_curve(twice)
+    assert sum(len(line.get_xdata()) for line in medians(axes[0])) < 70
+    items = np.repeat([100.0, 1000.0], prediction.sizes["obs_id"])
+    with pytest.raises(SpecificationError, match="differ in n_items"):
+        plot_context_curve(twice.assign(n_items=("obs_id", items)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"by": "colour"}, "by='colour' is not a variable of the prediction"),
+        ({"panels": "extrapolation"}, "panels='extrapolation' is not a variable"),
+        ({"held_out": "held_out"}, "none were given"),
+    ],
+)
+def test_unusable_options_are_refused(prediction, options, message):
+    with pytest.raises(SpecificationError, match=message):
+        plot_context_curve(prediction, **options)
+
+
+def test_unusable_predictions_and_observations_are_refused(prediction, obs):
+    with pytest.raises(SpecificationError, match="no median, lower, upper"):
+        plot_context_curve(obs)
+    with pytest.raises(SpecificationError, match="no rows"):
+        plot_context_curve(prediction.isel(obs_id=slice(0)))
+    with pytest.raises(SpecificationError, match="observations have no score"):
+        plot_context_curve(prediction, obs.drop_vars("score"))
+    with pytest.raises(SpecificationError, match="true or false for each of the 16"):
+        plot_context_curve(prediction, obs, held_out=[True])
+    with pytest.raises(SpecificationError, match="no variable 'late'"):
+        plot_context_curve(prediction, obs, held_out="late")
+    blank = np.where(prediction["task"] == "qa", np.nan, 1.0)
+    with pytest.raises(SpecificationError, match="blank in some rows"):
+        plot_context_curve(prediction.assign(size=("obs_id", blank)), by="size")
+
+
+def test_the_prediction_is_not_changed(prediction, obs):
+    before = prediction.copy(deep=True)
+    plot_context_curve(prediction, obs)
+    xr.testing.assert_identical(prediction, before)
+
+
+def test_text_is_legible_and_figures_fit_a_notebook(prediction, obs, law):
+    for axes in (plot_context_curve(prediction, obs), plot_effects(law)):
+        figure = axes[0].figure
+        figure.canvas.draw()
+        assert 7 <= figure.get_figwidth() <= 11
+        shown = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
+        assert min(text.get_fontsize() for text in shown) >= 8
+        box = figure.bbox
+        legend = figure.legends[0].get_window_extent()
+        assert box.x0 <= legend.x0
+        assert legend.x1 <= box.x1
+
+
+# --- compute curve --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_compute(obs):
+    at = grid(
+        task=["maths", "qa"],
+        llm="new",
+        compute=np.geomspace(1e22, 1e25, 20),
+        context_window=32768,
+        prompt_tokens=[1000, 8000],
+    )
+    return fake_prediction(at, obs)
+
+
+def test_compute_is_labelled_in_powers_of_ten(by_compute):
+    axes = plot_compute_curve(by_compute)
+    assert tick_texts(axes[0]) == ["10²²", "10²³", "10²⁴", "10²⁵"]
+    assert axes[0].get_xlabel() == "training compute (FLOP)"
+    assert legend_texts(axes)[:2] == ["1,000 tokens", "8,000 tokens"]
+    assert "beyond the data (compute)" in legend_texts(axes)
+
+
+def test_points_belong_to_the_number_they_are_near_to(by_compute, obs):
+    axes = plot_compute_curve(by_compute, obs)
+    drawn = sum(len(points.get_offsets()) for points in scattered(axes))
+    assert drawn == int(np.isin(obs["prompt_tokens"], [1000, 8000]).sum())
+
+
+def test_checkpoints_of_different_size_are_one_compute_curve(obs):
+    rows = [
+        {
+            "task": "qa",
+            "llm": f"m{c:g}",
+            "compute": c,
+            "context_window": 8192,
+            "prompt_tokens": 1000,
+        }
+        for c in (1e22, 1e23, 1e24)
+    ]
+    (ax,) = plot_compute_curve(fake_prediction(rows, obs))
+    assert max(line.get_xdata()[-1] for line in medians(ax)) == 1e24
+    assert min(line.get_xdata()[0] for line in medians(ax)) == 1e22
+
+
+# --- effects --------------------------------------------------------------------------------------
+
+
+def test_effects_have_a_panel_a_parameter_with_its_scale(law):
+    axes = plot_effects(law)
+    titles = [ax.get_xlabel() for ax in axes]
+    assert titles[:5] == [f"effect on log {s}" for s in "AαBβκ"]
+    assert titles[5] == "effect on δ\n(natural log units of the window)"
+    assert {"50 % equal-tailed", "90 % equal-tailed"} <= set(legend_texts(axes))
+
+
+def test_effects_are_sorted_around_a_zero_line(law):
+    (ax,) = plot_effects(law, "B", ci_prob=0.8)
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert labels == ["maths", "qa", "translation"]
+    verticals = [line for line in ax.lines if list(line.get_xdata()) == [0.0, 0.0]]
+    assert len(verticals) == 1
+    assert "80 % equal-tailed" in legend_texts([ax])
+
+
+def test_effects_table_holds_the_quantiles_of_the_draws(law):
+    table = effects_table(law, "A", ci_prob=0.9)
+    draws = law.idata["posterior"]["A_task"].sel(task="qa").values.ravel()
+    row = table.loc[("A", "qa")]
+    np.testing.assert_allclose(
+        row[["lower", "inner_lower", "median", "inner_upper", "upper"]].to_numpy(dtype=float),
+        np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95]),
+    )
+    assert row["p_positive"] == pytest.approx((draws > 0).mean())
+
+
+def test_values_are_the_population_times_the_effect(law):
+    posterior = law.idata["posterior"].to_dataset()
+    table = effects_table(law, level="task", show="value")
+    draws = np.exp(posterior["mu_A"] + posterior["A_task"].sel(task="qa"))
+    assert table.loc[("A", "qa"), "median"] == pytest.approx(float(draws.median()))
+    shift = posterior["mu_delta"] + posterior["delta_task"].sel(task="qa")
+    assert table.loc[("delta", "qa"), "median"] == pytest.approx(float(shift.median()))
+    axes = plot_effects(law, show="value")
+    assert axes[0].get_xlabel() == "A (log axis)"
+    assert axes[0].get_xscale() == "log"
+    assert axes[5].get_xscale() == "linear"
+
+
+def test_interactions_are_named_as_in_the_groups(law):
+    (ax,) = plot_effects(law, level="task:technique")
+    assert {t.get_text() for t in ax.get_yticklabels()} == {"qa | YaRN", "qa | PI"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"level": "family"}, "has effects of task, task_technique"),
+        ({"parameter": "gamma"}, "'gamma' is not one of 'A', 'alpha'"),
+        ({"parameter": "B", "level": "task:technique"}, "it has effects of it on A"),
+        ({"ci_prob": 90}, "between 0 and 1"),
+        ({"show": "both"}, "'effect', 'value'"),
+    ],
+)
+def test_effects_that_are_not_there_are_refused(law, options, message):
+    with pytest.raises(SpecificationError, match=message):
+        plot_effects(law, **options)
+
+
+def test_too_many_labels_are_refused_and_the_table_has_them_all():
+    law = Fitted(fake_idata(tuple(f"t{i}" for i in range(61)), draws=5))
+    with pytest.raises(SpecificationError, match="61 labels"):
+        plot_effects(law)
+    assert len(effects_table(law, "A")) == 61
+
+
+def test_an_unfitted_law_has_no_effects():
+    with pytest.raises(NotFittedError):
+        plot_effects(Fitted(None))

@@ -1,0 +1,210 @@
+"""Priors: exactly the interval asked for, by every name of the model, and readable."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bayes_ctxlaw.encoding import parse_groups
+from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.law import PARAMETERS
+from bayes_ctxlaw.priors import (
+    LLM_SCALE,
+    POPULATION,
+    Prior,
+    between,
+    default_priors,
+    half_normal,
+    priors_from_json,
+    priors_to_json,
+    resolve_priors,
+    scale_name,
+)
+
+LEVELS = parse_groups(["task", "family", "technique", "llm", "task:llm"])
+
+
+def distribution(prior):
+    """The same prior in SciPy."""
+    if prior.kind == "lognormal":
+        return stats.lognorm(prior.scale, scale=math.exp(prior.loc))
+    if prior.kind == "normal":
+        return stats.norm(prior.loc, prior.scale)
+    return stats.halfnorm(scale=prior.scale)
+
+
+class TestIntervals:
+    @given(st.floats(1e-6, 1e6), st.floats(1.001, 1e6))
+    def test_lognormal_has_exactly_the_interval_given(self, low, ratio):
+        prior = between(low, low * ratio)
+        assert distribution(prior).ppf([0.05, 0.95]) == pytest.approx([low, low * ratio], rel=1e-9)
+        assert prior.interval == pytest.approx((low, low * ratio), rel=1e-9)
+
+    @given(st.floats(-100, 100), st.floats(1e-3, 100))
+    def test_normal_has_exactly_the_interval_given(self, low, width):
+        prior = between(low, low + width, "normal")
+        found = distribution(prior).ppf([0.05, 0.95])
+        assert found == pytest.approx([low, low + width], abs=1e-9 * (abs(low) + width))
+        assert prior.interval == pytest.approx(tuple(found), abs=1e-9 * (abs(low) + width))
+
+    @given(st.floats(1e-6, 1e6))
+    def test_half_normal_quantiles(self, scale):
+        prior = half_normal(scale)
+        assert prior.interval == pytest.approx(tuple(distribution(prior).ppf([0.05, 0.95])))
+
+    def test_another_interval_is_not_the_one_given(self):
+        assert distribution(between(2, 60)).ppf(0.05) != pytest.approx(2.5, rel=1e-3)
+
+    @pytest.mark.parametrize(
+        ("low", "high"), [(0, 1), (-1, 1), (5, 5), (6, 5), (math.nan, 1), (1, math.inf)]
+    )
+    def test_an_impossible_lognormal_interval_is_refused(self, low, high):
+        with pytest.raises(SpecificationError):
+            between(low, high)
+
+    @pytest.mark.parametrize(("low", "high"), [(1, 1), (2, 1), (math.nan, 0), (-math.inf, 0)])
+    def test_an_impossible_normal_interval_is_refused(self, low, high):
+        with pytest.raises(SpecificationError):
+            between(low, high, "normal")
+
+    @pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
+    def test_an_impossible_scale_is_refused(self, scale):
+        with pytest.raises(SpecificationError, match="scale above 0"):
+            half_normal(scale)
+
+    def test_an_unknown_family_is_refused(self):
+        with pytest.raises(SpecificationError, match="'cauchy' is not one of"):
+            Prior("cauchy", 0.0, 1.0)
+
+
+class TestDefaults:
+    def test_names_are_those_of_the_model(self):
+        names = list(default_priors({"task": ("A", "kappa"), "task:llm": ("A",)}))
+        expected = [*PARAMETERS, "A_task_sd", "kappa_task_sd", "A_task_llm_sd", "overdispersion"]
+        assert names == expected
+
+    def test_checkpoints_and_interactions_vary_less(self):
+        priors = default_priors(LEVELS)
+        assert priors["A_llm_sd"].scale == priors["A_task_llm_sd"].scale == LLM_SCALE
+        assert priors["A_task_sd"].scale > LLM_SCALE
+
+    def test_population_priors_are_on_their_scales(self):
+        assert {n: p.kind for n, p in POPULATION.items()} == {
+            n: "normal" if n == "delta" else "lognormal" for n in PARAMETERS
+        }
+
+    def test_kappa_is_what_the_documentation_says(self):
+        assert distribution(POPULATION["kappa"]).ppf([0.05, 0.95]) == pytest.approx([2, 60])
+
+    @pytest.mark.parametrize(
+        ("level", "expected"), [("task", "A_task_sd"), ("task:llm", "A_task_llm_sd")]
+    )
+    def test_scale_names(self, level, expected):
+        assert scale_name("A", level) == expected
+
+
+class TestResolving:
+    def test_the_users_take_the_place_of_defaults(self):
+        own = {
+            "kappa": (5, 20),
+            "delta": [-0.5, 0.1],
+            "A_task_sd": 0.25,
+            "overdispersion": 1e-2,
+            "alpha": between(0.1, 0.2),
+            "B_llm_sd" if "B" in LEVELS["llm"] else "A_llm_sd": half_normal(2),
+        }
+        priors = resolve_priors(LEVELS, own)
+        assert priors["kappa"] == between(5, 20)
+        assert priors["delta"] == between(-0.5, 0.1, "normal")
+        assert priors["A_task_sd"] == half_normal(0.25)
+        assert priors["overdispersion"] == half_normal(0.01)
+        assert priors["alpha"] == between(0.1, 0.2)
+        untouched = set(priors) - set(own)
+        assert {n: priors[n] for n in untouched} == {
+            n: p for n, p in default_priors(LEVELS).items() if n in untouched
+        }
+
+    @pytest.mark.parametrize("user", [None, {}])
+    def test_nothing_own_is_the_defaults(self, user):
+        assert resolve_priors(LEVELS, user) == default_priors(LEVELS)
+
+    def test_a_misspelt_name_is_refused_with_what_was_meant_and_what_is_valid(self):
+        with pytest.raises(SpecificationError) as caught:
+            resolve_priors({"task": ("A",)}, {"kapa": (5, 20)})
+        message = str(caught.value)
+        assert "no prior named 'kapa'" in message
+        assert "did you mean 'kappa'?" in message
+        for name in default_priors({"task": ("A",)}):
+            assert name in message
+
+    def test_a_scale_of_a_level_that_is_not_there_is_refused(self):
+        with pytest.raises(SpecificationError, match="no prior named 'A_family_sd'"):
+            resolve_priors({"task": ("A",)}, {"A_family_sd": 1.0})
+
+    def test_all_faults_in_one_message(self):
+        own = {"kappa": 3.0, "A_task_sd": (1, 2), "nonsense": 1, "beta": half_normal(1)}
+        with pytest.raises(SpecificationError) as caught:
+            resolve_priors(LEVELS, own)
+        message = str(caught.value)
+        assert "kappa takes (low, high)" in message
+        assert "A_task_sd takes a number" in message
+        assert "'nonsense'" in message
+        assert "beta takes between(low, high)" in message
+        assert message.count(".; ") == 0
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("kappa", (20, 5)),
+            ("kappa", (0, 5)),
+            ("kappa", (1, 2, 3)),
+            ("kappa", "wide"),
+            ("kappa", None),
+            ("kappa", between(-1, 1, "normal")),
+            ("delta", between(1, 2)),
+            ("delta", 0.3),
+            ("A_task_sd", -1.0),
+            ("A_task_sd", 0),
+            ("A_task_sd", True),
+            ("A_task_sd", math.nan),
+            ("overdispersion", "small"),
+        ],
+    )
+    def test_a_value_that_is_no_prior_is_refused(self, name, value):
+        with pytest.raises(SpecificationError):
+            resolve_priors(LEVELS, {name: value})
+
+    @given(st.text(max_size=12))
+    def test_only_names_of_the_model_pass(self, name):
+        if name in default_priors(LEVELS):
+            return
+        with pytest.raises(SpecificationError, match="valid: A, alpha"):
+            resolve_priors(LEVELS, {name: 1.0})
+
+
+class TestPrinting:
+    @pytest.mark.parametrize(
+        ("prior", "text"),
+        [
+            (between(5, 20), "LogNormal(2.3, 0.421): between 5 and 20 with 90 %"),
+            (between(-0.5, 0.5, "normal"), "Normal(0, 0.304): between -0.5 and 0.5 with 90 %"),
+            (half_normal(1.0), "HalfNormal(1): between 0.063 and 2 with 90 %"),
+        ],
+    )
+    def test_numbers_a_person_can_judge(self, prior, text):
+        assert str(prior) == text
+
+
+class TestSaving:
+    def test_round_trip_through_json(self):
+        priors = resolve_priors(LEVELS, {"kappa": (5, 20), "A_task_sd": 1 / 3})
+        assert priors_from_json(json.loads(json.dumps(priors_to_json(priors)))) == priors
+
+    def test_a_damaged_entry_is_refused(self):
+        saved = priors_to_json(default_priors({}))
+        saved["A"]["scale"] = -1.0
+        with pytest.raises(SpecificationError, match="scale above 0"):
+            priors_from_json(saved)

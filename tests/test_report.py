@@ -1,0 +1,241 @@
+"""The report, the demo's job, and the files both write."""
+
+import re
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from fake_law import FakeLaw, design_of, fake_idata, fake_prediction, observations
+
+from bayes_ctxlaw.demo import FILES, run_demo
+from bayes_ctxlaw.errors import FileFormatError, NotFittedError, SpecificationError
+from bayes_ctxlaw.judgement import convergence, held_out_scores, held_out_sentence, verdict
+from bayes_ctxlaw.output import prediction_table, write_table, written_whole
+from bayes_ctxlaw.report import Figure, write_report
+
+
+@pytest.fixture
+def law():
+    law = FakeLaw()
+    law.fit(observations().assign_attrs(name="own", description="made <up>", source="nowhere"))
+    return law
+
+
+@pytest.fixture
+def held_out():
+    obs = observations()
+    score = obs["score"].values.copy()
+    score[0] = 1.0
+    return fake_prediction(obs.assign(score=("obs_id", score)))
+
+
+@pytest.fixture
+def figure(tmp_path):
+    path = tmp_path / "figure.png"
+    drawn, _ = plt.subplots()
+    drawn.savefig(path)
+    plt.close(drawn)
+    return Figure(path, 'A "figure" & its caption')
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def test_convergence_of_good_chains_passes():
+    checks = convergence(fake_idata())
+    assert checks["passed"].all()
+    assert checks.loc["divergent transitions", "value"] == 0
+    assert verdict(checks).startswith("The chains agree")
+
+
+def test_a_chain_that_differs_does_not_pass():
+    checks = convergence(fake_idata(bias=3.0))
+    assert not checks.loc["largest R-hat", "passed"]
+    assert checks.loc["largest R-hat", "value"] > 1.1
+    assert "largest R-hat" in verdict(checks)
+
+
+def test_divergences_and_blank_draws_do_not_pass():
+    tree = fake_idata()
+    stats = tree["sample_stats"].to_dataset()
+    stats["diverging"][0, 0] = True
+    posterior = tree["posterior"].to_dataset()
+    posterior["mu_A"][0, 0] = np.nan
+    tree["sample_stats"], tree["posterior"] = type(tree)(stats), type(tree)(posterior)
+    checks = convergence(tree)
+    assert not checks.loc["divergent transitions", "passed"]
+    assert not checks.loc["largest R-hat", "passed"]
+
+
+def test_a_quantity_that_never_moves_is_no_failure():
+    tree = fake_idata()
+    posterior = tree["posterior"].to_dataset()
+    posterior["mu_A"][:] = 0.0
+    tree["posterior"] = type(tree)(posterior)
+    assert convergence(tree)["passed"].all()
+
+
+def test_held_out_scores_count_what_is_inside(held_out):
+    scores = held_out_scores(held_out)
+    assert list(scores.index) == ["maths", "qa", "all tasks"]
+    total = scores.loc["all tasks"]
+    assert (total["points"], total["covered"]) == (16, 15)
+    assert total["coverage"] == pytest.approx(15 / 16)
+    assert total["mean_width"] == pytest.approx(
+        float((held_out["upper"] - held_out["lower"]).mean())
+    )
+    assert held_out_sentence(held_out).startswith(
+        "15 of 16 held-out scores lie inside their 90 % equal-tailed interval (response)"
+    )
+
+
+def test_predictions_without_scores_cannot_be_judged(held_out):
+    with pytest.raises(SpecificationError, match="no `score`"):
+        held_out_scores(held_out.drop_vars("score"))
+    blank = held_out.assign(score=held_out["score"].where(held_out["task"] == "qa"))
+    with pytest.raises(SpecificationError, match="8 of 16 predictions have no score"):
+        held_out_scores(blank)
+
+
+def test_a_prediction_table_says_what_its_intervals_are():
+    prediction = fake_prediction(design_of(), observations(), kind="llm", ci_prob=0.8)
+    table = prediction_table(prediction)
+    assert len(table) == prediction.sizes["obs_id"]
+    assert table.index.name == "obs_id"
+    assert set(table["prediction_kind"]) == {"llm"}
+    assert set(table["ci_prob"]) == {0.8}
+    np.testing.assert_array_equal(
+        table["extrapolation_prompt_tokens"],
+        prediction["extrapolation"].sel(axis="prompt_tokens"),
+    )
+    with_draws = prediction.assign(
+        samples=(("chain", "draw", "obs_id"), np.zeros((2, 3, len(table))))
+    )
+    pd.testing.assert_frame_equal(prediction_table(with_draws), table)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+def test_tables_are_written_and_read_back(tmp_path, name):
+    table = pd.DataFrame({"score": [0.1, 0.2]}, index=pd.Index([3, 4], name="obs_id"))
+    path = write_table(table, tmp_path / name)
+    read = pd.read_parquet if name.endswith("parquet") else pd.read_csv
+    back = read(path)
+    assert (back if "obs_id" not in back else back.set_index("obs_id")).equals(table)
+
+
+def test_a_table_of_unknown_kind_is_refused(tmp_path):
+    with pytest.raises(SpecificationError, match=r"not as 't.xlsx'"):
+        write_table(pd.DataFrame(), tmp_path / "t.xlsx")
+
+
+def test_a_file_that_fails_leaves_the_earlier_one(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("earlier", encoding="utf-8")
+
+    def fail():
+        with written_whole(path) as temporary:
+            temporary.write_text("half", encoding="utf-8")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text(encoding="utf-8") == "earlier"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_that_is_not_there_is_the_packages_own_error(tmp_path):
+    with pytest.raises(FileFormatError, match="cannot be written"):
+        write_table(pd.DataFrame({"a": [1]}), tmp_path / "nowhere" / "t.csv")
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+
+def test_the_report_is_one_self_contained_page(tmp_path, law, held_out, figure):
+    path = write_report(
+        tmp_path / "report.html", law, held_out=held_out, figures=[figure], settings={"seed": 7}
+    )
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "data:image/png;base64," in page
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", page)
+    for text in (
+        "15 of 16 held-out scores",
+        "90 % equal-tailed interval (response)",
+        "largest R-hat",
+        "divergent transitions",
+        "made &lt;up&gt;",
+        "A law &lt;of tests&gt; &amp; its priors",
+        "A &quot;figure&quot; &amp; its caption",
+        "seed",
+        "noise of an evaluation",
+    ):
+        assert text in page
+    assert "does not pass" not in page
+    assert str(tmp_path) not in page
+
+
+def test_the_report_warns_of_a_fit_that_does_not_pass(tmp_path, law):
+    law.idata = fake_idata(bias=3.0)
+    page = write_report(tmp_path / "r.html", law).read_text(encoding="utf-8")
+    assert "The fit does not pass: largest R-hat" in page
+    assert "Held-out scores" not in page
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path, law):
+    prediction = fake_prediction(design_of(prompt_tokens=np.geomspace(50, 8000, 60)))
+    scored = prediction.assign(score=prediction["median"])
+    page = write_report(tmp_path / "r.html", law, held_out=scored).read_text(encoding="utf-8")
+    assert "40 further points are not shown" in page
+
+
+def test_there_is_no_report_without_a_fit(tmp_path):
+    with pytest.raises(NotFittedError):
+        write_report(tmp_path / "r.html", FakeLaw())
+    assert not list(tmp_path.iterdir())
+
+
+# --- demo -----------------------------------------------------------------------------------------
+
+
+def test_the_demo_writes_what_it_promises(tmp_path, monkeypatch):
+    monkeypatch.setattr("bayes_ctxlaw.context_law.ContextLaw", FakeLaw)
+    steps = []
+    paths = run_demo(tmp_path / "out", draws=5, random_seed=3, on_step=steps.append)
+    assert set(paths) == set(FILES)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {name for name, _ in FILES.values()}
+    assert all(path.stat().st_size > 0 for path in paths.values())
+    assert not plt.get_fignums()
+
+    law = FakeLaw.made
+    assert law.fitted_with["random_seed"] == 3
+    assert law.obs.sizes["obs_id"] == 105
+    assert not law.obs["beyond_10k"].any()
+    beyond = pd.read_csv(paths["beyond_10k"])
+    assert len(beyond) == 12
+    expected = (beyond["score"] >= beyond["lower"]) & (beyond["score"] <= beyond["upper"])
+    assert beyond["inside"].equals(expected)
+    curves = pd.read_csv(paths["predictions"])
+    assert len(curves.groupby(["task", "llm"])) == 12
+    assert curves["prompt_tokens"].max() == pytest.approx(131072)
+    page = paths["report"].read_text(encoding="utf-8")
+    assert "The fit saw 105 observations of the table “montgomery2025”" in page
+    assert "arXiv:2510.14919" in page
+    assert any("105 observations" in step for step in steps)
+    assert any("of 12 held-out scores" in step for step in steps)
+
+    run_demo(tmp_path / "out", draws=5)  # a second run replaces its own files
+
+
+def test_the_demo_refuses_a_file_for_a_folder(tmp_path):
+    (tmp_path / "taken").write_text("", encoding="utf-8")
+    with pytest.raises(FileFormatError, match="cannot be made a folder"):
+        run_demo(tmp_path / "taken")
