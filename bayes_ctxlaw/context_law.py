@@ -192,8 +192,9 @@ class ContextLaw:
     def _same_design(self, obs: xr.Dataset, likelihood: str) -> bool:
         if self._model is None or self.spec.likelihood != likelihood:
             return False
-        names = [n for n in obs.data_vars if n in SCHEMA and n not in ("score", "n_correct")]
-        return set(names) <= set(self.obs.data_vars) and obs[names].equals(self.obs[names])
+        new, old = ({n for n in ds.data_vars if n in SCHEMA} for ds in (obs, self.obs))
+        names = sorted(new - {"score", "n_correct"})
+        return new == old and obs[names].equals(self.obs[names])
 
     def _build(self) -> Any:
         from bayes_ctxlaw.graph import build_graph
@@ -209,7 +210,7 @@ class ContextLaw:
         chains: int = 4,
         random_seed: int | None = None,
         progressbar: bool = True,
-        thin: int = 3,
+        thin: int = 2,
         **column_names: str,
     ) -> xr.DataTree:
         """Sample the posterior of the law given observations.
@@ -226,7 +227,7 @@ class ContextLaw:
             Show progress.
         thin : int
             Sampler steps for every draw kept. The penalty's wall makes neighbouring draws alike;
-            keeping every third holds the file small and the effective sample size near `draws`.
+            keeping every second holds the file small and the effective sample size near `draws`.
         **column_names : str
             Canonical name = own column name.
 
@@ -303,8 +304,9 @@ class ContextLaw:
         at : Dataset, DataFrame, path or list of dict
             Rows to predict: a ``grid``, observations, or a table.
         kind : {"response", "llm", "law"}
-            ``"law"``: uncertainty of the parameters only. ``"llm"``: with the effect of the
-            checkpoint, the fitted one if its label is known. ``"response"``: with the noise of an
+            ``"law"``: uncertainty of the parameters only, for a checkpoint without an effect of
+            its own. ``"llm"``: with the effect of the checkpoint; the fitted one of a known label
+            may be surer than ``"law"``, a new one never is. ``"response"``: with the noise of an
             evaluation of ``n_items`` items as well.
         ci_prob : float
             Probability of the equal-tailed interval.

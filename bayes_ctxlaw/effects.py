@@ -263,7 +263,10 @@ def _unsaturate(log_s: Any, kind: str) -> Any:
     log_s = xp.minimum(log_s, _CEILING)
     if kind == "power":
         return log_s - xp.log(-xp.expm1(log_s))
-    return xp.log(-xp.log(-xp.expm1(log_s)))
+    # Below exp(-30) S and u are the same to the last bit.
+    where = np.where if xp is np else xp.switch
+    inner = xp.maximum(log_s, -30.0)
+    return where(log_s < -30.0, log_s, xp.log(-xp.log1p(-xp.exp(inner))))
 
 
 def _average(weights: np.ndarray, values: Any) -> Any:

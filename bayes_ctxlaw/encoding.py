@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import xarray as xr
@@ -77,6 +78,8 @@ def parse_groups(
     """
     if isinstance(groups, str):
         groups = (groups,)
+    if groups is None:
+        groups = ()
     named = dict(groups) if isinstance(groups, Mapping) else dict.fromkeys(groups)
     faults, parsed = [], {}
     for level, parameters in named.items():
@@ -104,6 +107,10 @@ def parse_groups(
     return parsed
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def check_references(references: Mapping[str, float] | None) -> dict[str, float]:
     """References asked for by the user, checked.
 
@@ -116,7 +123,7 @@ def check_references(references: Mapping[str, float] | None) -> dict[str, float]
     for name, value in (references or {}).items():
         if name not in ("compute", "prompt_tokens"):
             faults.append(f"there is no reference {name!r}; valid: 'compute', 'prompt_tokens'")
-        elif not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+        elif not (_is_number(value) and math.isfinite(value) and value > 0):
             faults.append(f"reference {name!r} must be a number above 0; got {value!r}")
         else:
             checked[name] = float(value)
@@ -151,7 +158,8 @@ class Encoding:
     labels : dict of str to tuple of str
         Labels seen, by level, for the levels that the observations have.
     ranges : dict of str to tuple of float
-        Smallest and largest compute, prompt tokens and log ratio to the window in the data.
+        Smallest and largest compute, prompt tokens (of prompts that fit into their window) and
+        log ratio of prompt to window in the data.
 
     Examples
     --------
@@ -171,6 +179,8 @@ class Encoding:
         """Encoding with references at the geometric centre of the observations."""
         log_c, log_n = np.log(obs["compute"].values), np.log(obs["prompt_tokens"].values)
         ratio = log_n - np.log(obs["context_window"].values)
+        # A prompt past its window tells of the window, not of what longer prompts are good for.
+        fits = log_n[ratio <= 0.0] if (ratio <= 0.0).any() else log_n
         present = [lv for lv in levels if all(part in obs for part in lv.split(":"))]
         return cls(
             compute_reference=float(np.exp(log_c.mean())),
@@ -178,7 +188,7 @@ class Encoding:
             labels={lv: _unique(level_labels(obs, lv)) for lv in dict.fromkeys(["task", *present])},
             ranges={
                 "compute": (float(np.exp(log_c.min())), float(np.exp(log_c.max()))),
-                "prompt_tokens": (float(np.exp(log_n.min())), float(np.exp(log_n.max()))),
+                "prompt_tokens": (float(np.exp(fits.min())), float(np.exp(fits.max()))),
                 "window_ratio": (float(ratio.min()), float(ratio.max())),
             },
         )

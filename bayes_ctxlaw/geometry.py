@@ -17,6 +17,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.law import LawTerms, log_saturation, mean_score
@@ -227,7 +228,14 @@ def choose_geometry(
     -------
     Geometry
     """
-    fit = _Objective(obs, encoding, terms, effects, priors)
+    # Hundreds of solves of a few hundred unknowns: on a busy machine several threads cost minutes.
+    with threadpool_limits(1):
+        return _mode(_Objective(obs, encoding, terms, effects, priors), encoding, obs)
+
+
+def _mode(fit: _Objective, encoding: Encoding, obs: xr.Dataset) -> Geometry:
+    """Laplace-EM: the mode at given effect scales, then the scales at the mode, in turn."""
+    priors = fit.priors
     scales = {
         scale_name(name, level): 0.67 * priors[scale_name(name, level)].scale
         for name, level, _ in fit.layout.blocks

@@ -1,9 +1,11 @@
 """Observation models: how a published score scatters around the law.
 
-Every family shares one variance, P (1 - P) (1/n + φ²): the sampling of n items plus overdispersion
-φ of the same shape, one φ per task. Graded scores live on [0, 1] with both ends attainable, so
-their normal and Student-t forms are censored there. P is drawn in by half an item before the
-variance is taken, (n P + 1/2) / (n + 1), so that the variance never reaches 0.
+Every family shares one squared scale, P (1 - P) (1/n + φ²): the sampling of n items plus
+overdispersion φ of the same shape, one φ per task. It is the variance of the normal, the square of
+the scale of the Student-t (whose variance is twice that), and φ² (1 - 1/n) stands in place of φ²
+in the beta and the beta-binomial. Graded scores live on [0, 1] with both ends attainable, so their
+normal and Student-t forms are censored there. P is drawn in by half an item before the scale is
+taken, (n P + 1/2) / (n + 1), so that it never reaches 0.
 
 The Student-t has four degrees of freedom: heavy enough tails for the odd cell that no smooth law
 describes, and a distribution function in closed form, so the censored ends cost no special
@@ -182,8 +184,8 @@ def censored_normal_logp(value: Any, location: Any, scale: Any) -> Any:
 
 
 def beta_concentration(mean: Any, phi: Any, inverse_items: Any) -> Any:
-    """Concentration a + b of the beta whose variance is P (1 - P) (1/n + φ²)."""
-    return 1.0 / (inverse_items + phi**2) - 1.0
+    """Concentration a + b of the beta whose variance is P (1 - P) (1/n + φ² (1 - 1/n))."""
+    return 1.0 / (inverse_items + phi**2 * (1.0 - inverse_items)) - 1.0
 
 
 def add_likelihood(name: str, mean: Any, phi: Any, data: Mapping[str, Any]) -> None:

@@ -21,7 +21,8 @@ from bayes_ctxlaw.likelihoods import draw_scores, item_counts
 from bayes_ctxlaw.priors import scale_name
 
 KINDS = ("law", "llm", "response")
-"""Kinds of prediction, each with one more source of uncertainty than the one before."""
+"""Kinds of prediction, each with one more term than the one before: the law, the checkpoint's own
+effect, the noise of an evaluation."""
 
 NEW_LEVELS = ("error", "uncertainty")
 

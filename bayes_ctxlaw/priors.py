@@ -11,6 +11,9 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from numbers import Real
+
+import numpy as np
 
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import PARAMETERS
@@ -95,6 +98,8 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
     >>> print(between(2, 60))
     LogNormal(2.39, 1.03): between 2 and 60 with 90 %
     """
+    if kind not in ("lognormal", "normal"):
+        raise SpecificationError(f"between takes kind='lognormal' or 'normal'; got {kind!r}.")
     if kind == "lognormal" and not 0 < low < high:
         raise SpecificationError(
             f"between({low}, {high}): this parameter is above 0, so give 0 < low < high."
@@ -202,9 +207,9 @@ def _as_prior(name: str, value: object) -> Prior:
             )
             raise SpecificationError(f"{name} takes {allowed}; got {value}")
         return value
-    if population and isinstance(value, (tuple, list)) and len(value) == 2:
+    if population and isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2:
         return between(float(value[0]), float(value[1]), kind)
-    if not population and isinstance(value, (int, float)) and not isinstance(value, bool):
+    if not population and isinstance(value, Real) and not isinstance(value, bool):
         return half_normal(value)
     form = "(low, high), its 90 % interval" if population else "a number, its half-normal scale"
     raise SpecificationError(f"{name} takes {form}, or a Prior; got {value!r}")
@@ -247,8 +252,9 @@ def resolve_priors(
             continue
         try:
             priors[name] = _as_prior(name, value)
-        except SpecificationError as error:
-            faults.append(str(error).rstrip("."))
+        except (SpecificationError, TypeError, ValueError) as error:
+            text = str(error).rstrip(".")
+            faults.append(text if text.startswith(name) else f"{name}: {text}")
     if faults:
         raise SpecificationError("; ".join(faults) + ".")
     return priors

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import xarray as xr
 
 from bayes_ctxlaw.errors import FileFormatError
+from bayes_ctxlaw.output import written_whole
 
 _PACKAGE = "bayes_ctxlaw"
 _ENGINE = "h5netcdf"
@@ -40,22 +40,14 @@ def write_fit(path: str | os.PathLike[str], tree: xr.DataTree, config: Mapping[s
     Raises
     ------
     FileFormatError
-        If the folder does not exist.
+        If the file cannot be written.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileFormatError(f"cannot save to {path}: there is no folder {path.parent}.")
     text = json.dumps(config)  # in order: that of the levels decides how effects add up
     whole = tree.copy()
     whole.attrs = {"created_by": _PACKAGE, "config": text, "config_sha256": _digest(text)}
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    try:
+    with written_whole(path) as temporary:
         whole.to_netcdf(temporary, engine=_ENGINE, mode="w")
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+    return Path(path)
 
 
 def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict[str, Any]]:

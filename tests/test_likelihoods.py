@@ -172,7 +172,7 @@ class TestNoise:
     def test_concentration_of_the_beta(self):
         size = beta_concentration(0.3, 0.1, 0.01)
         variance = stats.beta(0.3 * size, 0.7 * size).var()
-        assert variance == pytest.approx(0.21 * (0.01 + 0.1**2))
+        assert variance == pytest.approx(0.21 * (0.01 + 0.1**2 * (1 - 0.01)))
 
 
 class TestChoice:

@@ -48,7 +48,9 @@ def recovery():
     law = bcl.ContextLaw(groups=("task", "llm"), likelihood="student_t", references=REFERENCES)
     for i in range(N_FITS):
         obs = design.assign(score=("obs_id", scores[i]))
-        idata = law.fit(obs, draws=250, tune=500, chains=2, random_seed=i, progressbar=False)
+        idata = law.fit(
+            obs, draws=300, tune=500, chains=2, thin=1, random_seed=i, progressbar=False
+        )
         for name in PARAMETERS:
             total = truth[f"mu_{name}"][i] + truth[f"{name}_task"][i]
             true = total if name == "delta" else np.exp(total)
