@@ -118,3 +118,22 @@ def test_posterior_mode_of_the_papers_law_is_the_least_squares_fit(montgomery):
     assert np.abs(squares - obs["score"].values).mean() == pytest.approx(0.0090, abs=4e-4)
     # A mode that is not the least-squares fit would be found out.
     assert np.abs(paper_law([-2.0, 0.3, 0.0, 0.6], x, z, excess) - squares).max() > 1e-3
+
+
+def test_a_single_compute_value_fits_with_alpha_from_its_prior(caplog):
+    design = simulated_design()
+    one = np.flatnonzero((design["compute"].values == 1e23) & (design["task"].values == "task 0"))
+    obs = design.isel(obs_id=one)
+    curve = 0.6 * (1 - np.exp(-((obs["prompt_tokens"] / 200) ** 0.7)))
+    obs = obs.assign(score=curve.where(obs["prompt_tokens"] < obs["context_window"], 0.0))
+    law = bcl.ContextLaw()
+    with caplog.at_level("INFO", logger="bayes_ctxlaw"):
+        idata = law.fit(
+            obs, draws=300, tune=400, chains=2, thin=1, random_seed=1, progressbar=False
+        )
+    said = "comes from the prior: there is a single compute value"
+    assert said in str(law)
+    assert said in caplog.text
+    low, high = np.exp(idata["posterior"]["mu_alpha"].quantile([0.05, 0.95]).values)
+    prior_low, prior_high = law.priors["alpha"].interval
+    assert np.log(high / low) > 0.8 * np.log(prior_high / prior_low)
