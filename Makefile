@@ -1,7 +1,8 @@
 # Two commands are enough on a machine with Python >= 3.12: `make demo` and `make test`.
 # Variables: PYTHON       the interpreter to make .venv with (default: the first that fits)
-#            PYTEST_ARGS  more arguments for pytest, as in: make test PYTEST_ARGS='-m "not slow"'
-PYTEST_ARGS ?=
+#            PYTEST_ARGS  arguments for pytest; by default those marked slow are left out
+# The recovery of parameters from twenty simulated sets takes minutes by itself: make test-slow.
+PYTEST_ARGS ?= -m "not slow"
 
 # Chains run side by side and already fill the cores; BLAS threads under each of them would only
 # fight for the same cores. The matrices here are small, so one thread loses nothing.

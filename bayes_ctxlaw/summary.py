@@ -66,11 +66,11 @@ def describe(
         f"  {formula(spec.terms)}",
     ]
     if encoding is None:
-        lines.append("  C, n relative to references at the centre of the data of the fit")
+        lines.append("  C, n relative to references that the fit reports")
     else:
         lines.append(
             f"  C relative to {encoding.compute_reference:.4g} FLOPs, n to "
-            f"{encoding.prompt_tokens_reference:,.0f} tokens (centre of the data)"
+            f"{encoding.prompt_tokens_reference:,.0f} tokens (where A and B are stated)"
         )
     lines.append(f"  likelihood: {likelihood}")
     lines.append("Effects (log scale; δ: its own)")

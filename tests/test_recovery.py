@@ -59,6 +59,7 @@ def recovery():
     return inside
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_parameters_that_made_the_data(recovery):
     pooled = np.concatenate([recovery[name] for name in PARAMETERS])
     assert len(pooled) == N_FITS * 6 * 4
