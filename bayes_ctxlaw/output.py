@@ -135,6 +135,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     ['a.txt']
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileFormatError(f"{path} cannot be written: there is no folder {path.parent}.")
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary

@@ -122,7 +122,7 @@ class TestRefusals:
         assert "does not match its hash" in refusal(saved)
 
     def test_to_a_folder_that_is_not_there(self, tmp_path):
-        with pytest.raises(FileFormatError, match="cannot be written: No such file"):
+        with pytest.raises(FileFormatError, match="cannot be written: there is no folder"):
             write_fit(tmp_path / "absent" / "fit.nc", tree(), CONFIG)
 
 
