@@ -25,6 +25,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
+from bayes_ctxlaw.law import array_module
 from bayes_ctxlaw.schema import COUNT_METRICS
 
 LIKELIHOODS = ("beta_binomial", "binomial", "student_t", "normal", "beta", "least_squares")
@@ -120,7 +121,7 @@ def noise_sd(mean: Any, phi: Any, edge: Any, inverse_items: Any) -> Any:
 
 def t4_logpdf(t: Any) -> Any:
     """Log-density of the standard Student-t with four degrees of freedom; array or tensor."""
-    xp = _module(t)
+    xp = array_module(t)
     return math.log(3.0 / 8.0) - 2.5 * xp.log1p(t * t / 4.0)
 
 
@@ -135,7 +136,7 @@ def t4_logcdf(t: Any) -> Any:
     >>> round(float(np.exp(t4_logcdf(np.array(-2.1318)))), 3)
     0.05
     """
-    xp = _module(t)
+    xp = array_module(t)
     where = np.where if xp is np else xp.switch
     low = xp.minimum(t, 0.0)
     q = 1.0 + low * low / 4.0
@@ -147,17 +148,9 @@ def t4_logcdf(t: Any) -> Any:
     return where(t < 0.0, lower, upper) - math.log(32.0)
 
 
-def _module(t: Any) -> Any:
-    if type(t).__module__.startswith("pytensor"):
-        import pytensor.tensor as pt
-
-        return pt
-    return np
-
-
 def _censored(value: Any, location: Any, scale: Any, logpdf: Any, logcdf: Any) -> Any:
     """Log-density of a location-scale family censored to [0, 1]; finite at both ends."""
-    xp = _module(location)
+    xp = array_module(location)
     where = np.where if xp is np else xp.switch
     inside = logpdf((value - location) / scale) - xp.log(scale)
     at_zero = logcdf(-location / scale)
