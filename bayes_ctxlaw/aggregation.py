@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayes_ctxlaw import _checks as checks
 from bayes_ctxlaw._faults import Faults
-from bayes_ctxlaw._tables import Table, column_names_of, iter_tables, numbers_in_text
+from bayes_ctxlaw._tables import Table, coded, column_names_of, iter_tables, numbers_in_text
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.observations import Tabular, check_mapping, checked
 from bayes_ctxlaw.schema import LABELS, SCHEMA
@@ -183,7 +183,7 @@ def _checked_items(frame: pd.DataFrame, by: list[str], faults: Faults) -> pd.Dat
     columns = {}
     for name in [*by, "score", "prompt_tokens"]:
         if name in LABELS:
-            columns[name] = checks.check_labels(name, frame[name], faults)
+            columns[name] = _checked_labels(name, frame[name], faults)
         elif name in SCHEMA:
             values, named = checks.as_numbers(frame[name], name, faults)
             # A blank design number is judged with its cell: it may follow from others.
@@ -191,16 +191,44 @@ def _checked_items(frame: pd.DataFrame, by: list[str], faults: Faults) -> pd.Dat
             checks.check_range(name, values, faults, named, blank)
             columns[name] = values
         else:
-            column = frame[name]
-            is_category = isinstance(column.dtype, pd.CategoricalDtype)
-            columns[name] = column.astype(object) if is_category else column
+            columns[name] = _with_codes(frame[name])
     return pd.DataFrame(columns, index=frame.index)
 
 
+def _with_codes(column: pd.Series) -> pd.Series:
+    return coded(column) if isinstance(column.dtype, pd.StringDtype) else column
+
+
+def _checked_labels(name: str, column: pd.Series, faults: Faults) -> pd.Series | np.ndarray:
+    """Labels as they are if a look at the distinct ones finds no fault, else checked row by row."""
+    column = _with_codes(column)
+    if _is_categorical(column) and not column.isna().any():
+        words = column.cat.categories
+        if all(isinstance(w, str) and w and w == w.strip() for w in words):
+            return column
+    return checks.check_labels(name, column, faults)
+
+
 def _groups(frame: pd.DataFrame, by: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each row's cell, and the first row of each cell."""
-    cell = frame.groupby(by, sort=False, dropna=False).ngroup().to_numpy()
-    return cell, np.unique(cell, return_index=True)[1]
+    """The number of each row's cell, in the order of appearance, and the first row of each cell."""
+    keys = {
+        # By code: that is the same group, blank ones included, and found without a look at text.
+        name: frame[name].cat.codes if _is_categorical(frame[name]) else frame[name]
+        for name in by
+    }
+    cell = pd.DataFrame(keys).groupby(by, sort=False, dropna=False).ngroup().to_numpy()
+    highest = np.maximum.accumulate(cell)
+    return cell, np.flatnonzero(np.diff(highest, prepend=-1))
+
+
+def _is_categorical(column: pd.Series) -> bool:
+    return isinstance(column.dtype, pd.CategoricalDtype)
+
+
+def _cells(frame: pd.DataFrame, by: list[str], first: np.ndarray) -> pd.DataFrame:
+    """What tells the cells apart, from the first row of each; categories as what they stand for."""
+    cells = frame[by].iloc[first].reset_index(drop=True)
+    return cells.astype({name: object for name in by if _is_categorical(cells[name])})
 
 
 def _summary(items: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -212,7 +240,7 @@ def _summary(items: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     # ones have exactly that mean.
     origin = tokens[first]
     mean = origin + np.bincount(cell, tokens - origin[cell]) / count
-    cells = items[by].iloc[first].reset_index(drop=True)
+    cells = _cells(items, by, first)
     cells[_COUNT] = count
     cells[_SCORE] = np.bincount(cell, score)
     cells[_TOKENS] = mean
@@ -228,7 +256,7 @@ def _merged(parts: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     count = np.bincount(cell, n)
     origin = tokens[first]
     mean = origin + np.bincount(cell, n * (tokens - origin[cell])) / count
-    cells = parts[by].iloc[first].reset_index(drop=True)
+    cells = _cells(parts, by, first)
     cells[_COUNT] = count
     cells[_SCORE] = np.bincount(cell, parts[_SCORE])
     cells[_TOKENS] = mean
@@ -240,7 +268,9 @@ def _merged(parts: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 def _observations(state: pd.DataFrame, by: list[str]) -> xr.Dataset:
     state = state.sort_values(
-        by, key=lambda c: c.map(str) if c.dtype == object else c, ignore_index=True
+        by,
+        key=lambda c: c.map(str, na_action="ignore") if c.dtype == object else c,
+        ignore_index=True,
     )
     frame = state[by].copy()
     count = state[_COUNT]
