@@ -36,6 +36,7 @@ __all__ = [
     "aggregate_items",
     "as_design",
     "as_observations",
+    "backtest",
     "between",
     "grid",
     "half_normal",
@@ -44,12 +45,21 @@ __all__ = [
     "load_dataset",
     "model_compute",
     "plots",
+    "splits",
     "training_flops",
 ]
 
 
+# Loaded on first use: a process that only fits needs neither drawing nor backtests.
+_LATER = {
+    "backtest": "bayes_ctxlaw.validation.backtest",
+    "plots": "bayes_ctxlaw.plots",
+    "splits": "bayes_ctxlaw.validation.splits",
+}
+
+
 def __getattr__(name: str) -> object:
-    # Drawing is loaded on first use: a process that only fits never needs it.
-    if name == "plots":
-        return import_module("bayes_ctxlaw.plots")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_LATER[name])
+    return getattr(module, name, module)  # what is called so in the module, or the module itself

@@ -28,8 +28,8 @@ CONDA_NAMES = {
 CONDA_ONLY = {"python", "pip"}
 
 # Importing the package must stay quick (tab completion, `bayes-ctxlaw --help`, reading data):
-# these take seconds and are imported when a law is built.
-HEAVY = ("pymc", "pytensor", "nutpie")
+# these are imported when a law is built or a backtest is run, and most of them take seconds.
+HEAVY = ("pymc", "pytensor", "nutpie", "numba", "scoringrules", "joblib")
 
 
 @pytest.fixture(scope="module")

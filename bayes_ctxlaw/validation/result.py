@@ -1,0 +1,275 @@
+"""What a backtest found: predictions of held-out scores, tables of how they fared, in words."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_ctxlaw._html import table as html_table
+from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.judgement import interval_name
+from bayes_ctxlaw.schema import OBS_DIM
+from bayes_ctxlaw.validation.scores import MEASURES, all_of, mean_and_error, summarise
+
+_FEW = 10  # checkpoints, below which a standard error over them is rough
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """Predictions of held-out scores by several forecasters, and how they fared.
+
+    Attributes
+    ----------
+    predictions : xr.Dataset
+        Along ``obs_id`` the observations that were held out, with their ``fold``; where folds
+        overlap, a row comes once for each. Along ``forecaster`` and ``obs_id`` ``mean``,
+        ``median``, ``lower``, ``upper``, ``absolute_error``, ``crps``, ``interval_score``,
+        ``covered``, ``width`` and ``pit``; along ``level`` too, ``covered_at``.
+        ``extrapolation`` says how far each row lies beyond the data of its fit.
+        ``predictions.sel(forecaster="law")`` has the form of what ``law.predict`` returns.
+    fits : pandas.DataFrame
+        Index ``forecaster``, ``fold``. Columns ``train`` and ``test`` (rows), ``seed``,
+        ``failed_checks`` (of convergence; empty if all passed, blank if the forecaster does not
+        sample) and ``seconds``.
+    """
+
+    predictions: xr.Dataset
+    fits: pd.DataFrame
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Mean scores by forecaster and task; see `score_table`."""
+        return self.score_table()
+
+    def score_table(self, by: str = "task", cluster: str = "llm") -> pd.DataFrame:
+        """Mean scores with standard errors, by forecaster and label.
+
+        Parameters
+        ----------
+        by : str
+            ``"task"``, ``"fold"`` or another label of the observations.
+        cluster : str
+            Label whose rows are not independent of each other, which the standard errors allow
+            for: all scores of one checkpoint stand or fall together. ``"family"`` is stricter.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index ``forecaster`` and `by`, the last of each forecaster ``all`` (``all tasks``).
+            Columns ``points``, ``clusters`` (number of checkpoints), ``mae`` (of the median),
+            ``crps``, ``interval_score``, ``coverage`` (share inside the interval) and ``width``
+            (of the interval), each followed by its standard error, ``mae_se`` and so on. The
+            standard error is NaN where all rows are of one checkpoint, and rough with few.
+
+        Raises
+        ------
+        SpecificationError
+            The observations have no such label.
+        """
+        self._check_labels(by, cluster)
+        tables = {name: summarise(self._rows(name), by, cluster) for name in self._names}
+        return pd.concat(tables, names=["forecaster"])
+
+    @property
+    def calibration(self) -> pd.DataFrame:
+        """Share of scores inside intervals of several probabilities.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index ``forecaster`` and ``task``; columns: the probabilities. NaN for a forecaster
+            that has no draws to make such intervals from.
+        """
+        inside, tables = self.predictions["covered_at"], {}
+        task = self.predictions["task"].values
+        for name in self._names:
+            shares = pd.DataFrame(
+                inside.sel(forecaster=name).transpose(OBS_DIM, "level").values,
+                columns=pd.Index(self.predictions["level"].values, name="probability"),
+            )
+            by_task = shares.groupby(task, sort=False).mean()
+            by_task.loc[all_of("task")] = shares.mean()
+            tables[name] = by_task.rename_axis("task")
+        return pd.concat(tables, names=["forecaster"])
+
+    def differences(
+        self, reference: str, score: str = "crps", by: str = "task", cluster: str = "llm"
+    ) -> pd.DataFrame:
+        """How much worse or better than one of them the other forecasters score, row by row.
+
+        All forecasters meet the same rows, so a difference is known far better than the standard
+        errors of two means suggest.
+
+        Parameters
+        ----------
+        reference : str
+            Name of the forecaster to compare with.
+        score : {"crps", "mae", "interval_score", "width"}
+            What to compare; negative: better (narrower) than the reference.
+        by, cluster : str
+            As in `score_table`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index ``forecaster`` and `by`; columns ``difference`` and ``difference_se``.
+
+        Raises
+        ------
+        SpecificationError
+            There is no such forecaster, score or label.
+        """
+        self._check_labels(by, cluster)
+        choices = [name for name in MEASURES if name != "coverage"]
+        faults = []
+        if reference not in self._names:
+            faults.append(f"reference={reference!r} is not one of {self._names}")
+        if score not in choices:
+            faults.append(f"score={score!r} is not one of {choices}")
+        if faults:
+            raise SpecificationError("; ".join(faults) + ".")
+        found = {}
+        base = self._rows(reference)
+        for name in self._names:
+            if name == reference:
+                continue
+            rows = self._rows(name)
+            rows["difference"] = rows[MEASURES[score]] - base[MEASURES[score]]
+            for label, group in [*rows.groupby(by, sort=False), (all_of(by), rows)]:
+                values, clusters = group["difference"].to_numpy(), group[cluster].to_numpy()
+                found[name, label] = mean_and_error(values, clusters)
+        index = pd.MultiIndex.from_tuples(found, names=["forecaster", by])
+        return pd.DataFrame(
+            list(found.values()), index=index, columns=["difference", "difference_se"]
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the table must know about it, one sentence each."""
+        notes = []
+        for name, form in zip(self._names, self.predictions["form"].values, strict=True):
+            if "interval" in form:
+                notes.append(
+                    f"{name!r} gives intervals without draws, so it has no CRPS: its predict takes "
+                    "no samples=True."
+                )
+            elif "point" in form:
+                blank = self.predictions["covered"].sel(forecaster=name).isnull().all()
+                none = " and it has no intervals to score" if blank else ""
+                notes.append(f"{name!r} gives points: its CRPS is the absolute error{none}.")
+        sampled = self.fits["failed_checks"].dropna()
+        failed = sampled[sampled != ""]
+        if len(failed):
+            names = ", ".join(map(repr, dict.fromkeys(failed.index.get_level_values(0))))
+            notes.append(
+                f"{len(failed)} of {len(sampled)} sampled fits do not pass their checks of "
+                f"convergence ({names}; see `fits`): do not rely on their intervals."
+            )
+        count = self.predictions["llm"].to_series().nunique()
+        if count == 1:
+            notes.append(
+                "All held-out scores are of one checkpoint: there are no standard errors, and "
+                "they may stand or fall together."
+            )
+        else:
+            rough = "; over so few they are rough" if count < _FEW else ""
+            notes.append(
+                "Standard errors (±) allow for dependence between the scores of one checkpoint "
+                f"({count} checkpoints{rough})."
+            )
+        return notes
+
+    def sentence(self) -> str:
+        """Say in a sentence what was held out and how the best forecaster fared.
+
+        Returns
+        -------
+        str
+            The best has the smallest CRPS, or the smallest mean absolute error if one of them has
+            no CRPS.
+        """
+        total = self.scores.xs(all_of("task"), level="task")
+        measure, title = ("crps", "CRPS")
+        if total["crps"].isna().any():
+            measure, title = ("mae", "mean absolute error")
+        best = total[measure].idxmin()
+        points = total.loc[best, "points"]
+        folds = len(set(self.predictions["fold"].values))
+        smallest = "" if len(total) == 1 else "the smallest "
+        said = (
+            f"{points:.0f} scores of {_count(total.loc[best, 'clusters'], 'checkpoint')} were held "
+            f"out in {_count(folds, 'fold')} by {self.predictions.attrs['split']}; {best!r} has "
+            f"{smallest}{title} {total.loc[best, measure]:.4f}"
+        )
+        covered = self.predictions["covered"].sel(forecaster=best)
+        if covered.notnull().all():
+            said += (
+                f", and {covered.sum().item():.0f} of the {points:.0f} lie inside its "
+                f"{interval_name(self.predictions)}"
+            )
+        return said + "."
+
+    def __str__(self) -> str:
+        table = self._shown().to_string(index=False)
+        title = f"Backtest: intervals are the {interval_name(self.predictions)}"
+        return "\n".join([title, "", table, "", self.sentence(), *self.notes])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        title = f"Backtest: intervals are the {interval_name(self.predictions)}"
+        said = "".join(f"<p>{html.escape(text)}</p>" for text in (self.sentence(), *self.notes))
+        return f"<p><b>{html.escape(title)}</b></p>\n{html_table(self._shown())}\n{said}"
+
+    def _shown(self) -> pd.DataFrame:
+        """The scores as text, with ± where there is a standard error."""
+        scores = self.scores
+        shown = scores.index.to_frame(index=False)
+        shown["points"] = scores["points"].to_numpy()
+        for measure in MEASURES:
+            pairs = zip(scores[measure], scores[f"{measure}_se"], strict=True)
+            shown[measure] = [_plus_minus(value, error) for value, error in pairs]
+        # Counted, not ±: that of a share of 1 would be 0, which looks surer than it is.
+        counts = zip(scores["coverage"], scores["points"], strict=True)
+        shown["coverage"] = [_share(value, points) for value, points in counts]
+        return shown
+
+    @property
+    def _names(self) -> list[str]:
+        return self.predictions["forecaster"].values.tolist()
+
+    def _rows(self, name: str) -> pd.DataFrame:
+        rows = self.predictions.sel(forecaster=name).drop_dims(["level", "axis"])
+        # By position: obs_id repeats where folds overlap.
+        return rows.reset_coords().to_dataframe().reset_index()
+
+    def _check_labels(self, *labels: str) -> None:
+        known = [
+            n
+            for n, v in self.predictions.reset_coords("fold").data_vars.items()
+            if v.dims == (OBS_DIM,) and not np.issubdtype(v.dtype, np.floating)
+        ]
+        unknown = [label for label in labels if label not in known]
+        if unknown:
+            raise SpecificationError(
+                f"{', '.join(map(repr, unknown))}: not a label of the held-out rows, which have "
+                f"{', '.join(known)}."
+            )
+
+
+def _plus_minus(value: float, error: float) -> str:
+    if np.isnan(value):
+        return "—"
+    return f"{value:.4f}" + ("" if np.isnan(error) else f" ± {error:.4f}")
+
+
+def _share(value: float, points: int) -> str:
+    return "—" if np.isnan(value) else f"{value:.2f} ({value * points:.0f} of {points})"
+
+
+def _count(number: float, thing: str) -> str:
+    return f"{number:.0f} {thing}" + ("" if number == 1 else "s")
