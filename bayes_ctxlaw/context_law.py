@@ -14,16 +14,16 @@ import xarray as xr
 
 from bayes_ctxlaw import predict as _predict
 from bayes_ctxlaw._version import __version__
-from bayes_ctxlaw.effects import Assembly, Specification, StartSource
 from bayes_ctxlaw.encoding import BASE_LEVELS, Encoding, check_references, parse_groups
 from bayes_ctxlaw.errors import NotFittedError, ObservationError
-from bayes_ctxlaw.geometry import Geometry, choose_geometry
+from bayes_ctxlaw.geometry import Geometry, centre, choose_geometry
 from bayes_ctxlaw.law import LawTerms
-from bayes_ctxlaw.likelihoods import COUNT_LIKELIHOODS, choose_likelihood, correct_counts
+from bayes_ctxlaw.likelihoods import choose_likelihood
+from bayes_ctxlaw.mode import find_mode
 from bayes_ctxlaw.observations import as_design, as_observations
-from bayes_ctxlaw.posterior import check_complete, label_posterior, population_names
+from bayes_ctxlaw.posterior import add_natural, check_complete, population_names
 from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
-from bayes_ctxlaw.schema import SCHEMA
+from bayes_ctxlaw.specification import Specification
 from bayes_ctxlaw.storage import read_fit, write_fit
 from bayes_ctxlaw.summary import describe, notes_on_design
 
@@ -69,8 +69,8 @@ class ContextLaw:
     Attributes
     ----------
     idata : xarray.DataTree
-        Groups ``posterior``, ``sample_stats``, ``sampled`` (the variables NUTS moved),
-        ``observed_data`` and ``constant_data``, after a fit.
+        Groups ``posterior``, ``sample_stats``, ``observed_data`` and ``constant_data``, after a
+        fit.
     model : pymc.Model
         The graph, after ``build_model`` or ``fit``.
 
@@ -117,7 +117,6 @@ class ContextLaw:
         self.spec: Specification | None = None
         self._geometry: Geometry | None = None
         self._model: Any = None
-        self._compiled: Any = None
         self._seed = 0
 
     def __str__(self) -> str:
@@ -164,7 +163,11 @@ class ContextLaw:
         >>> model.coords["task"][0]
         'arithmetic reasoning'
         """
-        obs = as_observations(obs, **column_names)
+        self._prepare(as_observations(obs, **column_names))
+        return self._build()
+
+    def _prepare(self, obs: xr.Dataset) -> None:
+        """Everything that a graph or a density is built from."""
         scores = obs["score"].values
         if np.ptp(scores) == 0.0:
             raise ObservationError(
@@ -173,33 +176,22 @@ class ContextLaw:
             )
         likelihood = choose_likelihood(obs, self.likelihood)
         spec = Specification(self.terms, likelihood, self.levels, self.priors)
-        if self._same_design(obs, likelihood):
-            # Only the scores differ: the graph, its layout and the compiled kernel serve again.
-            self.obs, self.idata = obs, None
-            self._model.set_data(*_observed_scores(obs, likelihood))
-            return self._model
         encoding = Encoding.of(obs, self.levels)
         effects = {p: spec.effects_of(p, encoding) for p in self.terms.parameters}
         encoding = encoding.at_references(self.references)
-        geometry = choose_geometry(obs, encoding, self.terms, effects, self.priors)
+        mode = find_mode(obs, encoding, self.terms, effects, self.priors)
         if "prompt_tokens" not in self.references:
-            encoding = encoding.recentred(geometry.centre)
-            geometry = choose_geometry(obs, encoding, self.terms, effects, self.priors)
+            moved = centre(mode)
+            encoding = encoding.recentred(moved)
+            mode = find_mode(obs, encoding, self.terms, effects, self.priors, mode, moved)
+        geometry = choose_geometry(mode, encoding.strata(obs))
         self.obs, self.spec, self.encoding, self._geometry = obs, spec, encoding, geometry
-        self.idata, self._compiled = None, None
-        return self._build()
-
-    def _same_design(self, obs: xr.Dataset, likelihood: str) -> bool:
-        if self._model is None or self.spec.likelihood != likelihood:
-            return False
-        new, old = ({n for n in ds.data_vars if n in SCHEMA} for ds in (obs, self.obs))
-        names = sorted(new - {"score", "n_correct"})
-        return new == old and obs[names].equals(self.obs[names])
+        self.idata, self._model = None, None
 
     def _build(self) -> Any:
         from bayes_ctxlaw.graph import build_graph
 
-        self._model = build_graph(self.obs, self.spec, self.encoding, self._geometry)
+        self._model = build_graph(self.obs, self.spec, self.encoding)
         return self._model
 
     def fit(
@@ -210,7 +202,7 @@ class ContextLaw:
         chains: int = 4,
         random_seed: int | None = None,
         progressbar: bool = True,
-        thin: int = 2,
+        thin: int | None = None,
         **column_names: str,
     ) -> xr.DataTree:
         """Sample the posterior of the law given observations.
@@ -225,9 +217,9 @@ class ContextLaw:
             The same seed and observations give the same draws.
         progressbar : bool
             Show progress.
-        thin : int
-            Sampler steps for every draw kept. The penalty's wall makes neighbouring draws alike;
-            keeping every second holds the file small and the effective sample size near `draws`.
+        thin : int, optional
+            Sampler steps for every draw kept. If None, 2; for observations of a single task 4, for
+            then neighbouring draws are much alike.
         **column_names : str
             Canonical name = own column name.
 
@@ -242,35 +234,28 @@ class ContextLaw:
             If the observations are at fault.
         """
         from bayes_ctxlaw import sampling
+        from bayes_ctxlaw.density import build_density
 
-        model = self.build_model(obs, **column_names)
+        self._prepare(as_observations(obs, **column_names))
         for note in notes_on_design(self.obs, self.spec):
             _LOG.info(note)
+        one_task = len(self.encoding.labels["task"]) == 1
         seed = int(np.random.default_rng(random_seed).integers(2**31))
-        if self._compiled is None:
-            self._compiled = sampling.compile_model(model, self._start())
-        name, scores = _observed_scores(self.obs, self.spec.likelihood)
         trace = sampling.sample(
-            self._compiled.with_data(**{name: scores}),
+            build_density(self.obs, self.spec, self.encoding, self._geometry),
             draws=draws,
             tune=tune,
             chains=chains,
             random_seed=seed,
             progressbar=progressbar,
-            thin=thin,
+            thin=thin if thin is not None else 4 if one_task else 2,
         )
         self._seed = seed
         self.idata = self._tree(trace)
         return self.idata
 
-    def _start(self) -> dict[str, np.ndarray]:
-        source = StartSource(self._geometry.start, self.priors)
-        Assembly(self.obs, self.spec, self.encoding, self._geometry).run(source)
-        return {name: np.asarray(value, dtype=float) for name, value in source.values.items()}
-
     def _tree(self, trace: xr.DataTree) -> xr.DataTree:
-        sampled = trace["posterior"].to_dataset()
-        posterior = label_posterior(sampled, self.obs, self.spec, self.encoding, self._geometry)
+        posterior = add_natural(trace["posterior"].to_dataset(), self.spec, self.encoding)
         check_complete(posterior, self.spec, self.encoding)
         references = {
             "compute_reference": self.encoding.compute_reference,
@@ -281,7 +266,6 @@ class ContextLaw:
             {
                 "posterior": posterior,
                 "sample_stats": trace["sample_stats"].to_dataset(),
-                "sampled": sampled,
                 "observed_data": self.obs[["score"]],
                 "constant_data": self.obs.drop_vars("score"),
             }
@@ -429,19 +413,10 @@ class ContextLaw:
         law.spec = Specification(law.terms, config["resolved_likelihood"], law.levels, law.priors)
         rows = xr.merge([tree["observed_data"].to_dataset(), tree["constant_data"].to_dataset()])
         law.obs = as_observations(rows).assign_attrs(config["obs_attrs"])
-        effects = {p: law.spec.effects_of(p, law.encoding) for p in law.terms.parameters}
-        law._geometry = choose_geometry(law.obs, law.encoding, law.terms, effects, law.priors)
         law._seed = config["seed"]
         law.idata = tree
         check_complete(tree["posterior"].to_dataset(), law.spec, law.encoding)
         return law
-
-
-def _observed_scores(obs: xr.Dataset, likelihood: str) -> tuple[str, np.ndarray]:
-    """Name and values of the graph's shared data that hold the scores."""
-    if likelihood in COUNT_LIKELIHOODS:
-        return "observed_n_correct", correct_counts(obs)[0].astype(np.int64)
-    return "observed_score", obs["score"].values.astype(float)
 
 
 def _no_rows() -> xr.Dataset:

@@ -146,6 +146,25 @@ def _unique(labels: np.ndarray) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class Strata:
+    """Observations that share all labels and the compute: they have the same parameters.
+
+    Attributes
+    ----------
+    index : ndarray of int
+        Stratum of every observation.
+    first : ndarray of int
+        An observation of every stratum.
+    codes : dict of str to ndarray of int
+        By level, the code of every stratum's label.
+    """
+
+    index: np.ndarray
+    first: np.ndarray
+    codes: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Encoding:
     """References and labels of a fit.
 
@@ -205,6 +224,16 @@ class Encoding:
         """Position of every row's label among those seen; -1 where the fit never saw it."""
         index = {label: i for i, label in enumerate(self.labels[level])}
         return np.array([index.get(label, -1) for label in level_labels(ds, level)], dtype=np.int64)
+
+    def strata(self, ds: xr.Dataset) -> Strata:
+        """Which rows share all their labels and their compute."""
+        codes = {level: self.codes(ds, level) for level in self.labels}
+        compute = np.unique(ds["compute"].values, return_inverse=True)[1].reshape(-1)
+        rows = np.column_stack([*codes.values(), compute])
+        _, first, index = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        return Strata(
+            index.reshape(-1), first, {level: every[first] for level, every in codes.items()}
+        )
 
     def design(self, ds: xr.Dataset, terms: LawTerms) -> dict[str, np.ndarray]:
         """Numbers of `mean_score`, one per row: x, z, w, chance and what the penalty needs."""

@@ -1,31 +1,114 @@
-"""How to lay out the posterior so that sampling is cheap: a fast mode, and what it says.
+"""How to lay out the posterior so that sampling is cheap: what the data say of every parameter.
 
 The posterior is the same whatever is chosen here; only the variables that the sampler moves
-differ. A Gauss-Newton fit of the penalised law (a second at most) tells three things from the
-data: where to start; how much the data say about every single effect, and so whether it is
-sampled centred or non-centred (Papaspiliopoulos et al. 2007, doi:10.1214/088342307000000014); and
-at which prompt length and compute the intercept and the slope of each saturating term are
-uncorrelated.
+differ. For every parameter of the law its population value and effects are one *block*. What the
+data say of a block, all that comes later in the order of sampling unknown, is summed up as a
+normal measurement of it, read off the curvature of a fast fit (`mode`). `density` samples each
+block where that measurement and its prior together leave it, for whatever scales its effects have
+at the moment: the choice between centred and non-centred (Papaspiliopoulos et al. 2007,
+doi:10.1214/088342307000000014) made smooth, and made for all effects of a parameter together, so
+that a checkpoint, its family and its technique do not trade off against one another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
-import xarray as xr
-from threadpoolctl import threadpool_limits
 
-from bayes_ctxlaw.encoding import Encoding
-from bayes_ctxlaw.law import LawTerms, log_saturation, mean_score
-from bayes_ctxlaw.priors import Prior, scale_name
+from bayes_ctxlaw.encoding import Strata
+from bayes_ctxlaw.law import log_saturation
+from bayes_ctxlaw.mode import Mode
 
-_STEP = 1e-4  # of the numerical derivative of P by each of the six totals
-_ROUNDS = 8  # of effect scales re-estimated from the mode
-_SWEEPS = 25  # Gauss-Newton steps within a round
+_PLACES = 24  # where the curvature is looked at, beside the mode
+_TYPICAL = 0.4  # quantile of the information found there
+_WIDEST = 20.0  # uncertainty of a window's end, in widths of the penalty
+_ONE_SIDED = 3.0  # precision of half a normal distribution, where the whole one has 1
+_BLUR = 0.4  # the least of it, in the same
+
+
+@dataclass(frozen=True)
+class Averages:
+    """Weighted averages over the strata of each of a number of groups.
+
+    Attributes
+    ----------
+    group : ndarray of int
+        Group of every stratum.
+    share : ndarray
+        Its weight; those of a group add up to one.
+    """
+
+    group: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def by(cls, group: np.ndarray, weight: np.ndarray) -> Averages:
+        """With shares in proportion to weights; a trace of it everywhere, lest all are 0."""
+        weight = weight + 1e-300
+        return cls(group, weight / np.bincount(group, weight)[group])
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Average of the values of each group."""
+        return np.bincount(self.group, self.share * values)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What the data say of the population value and all effects of one parameter.
+
+    As of normal measurements, taken relative to prior means: of the unknowns together, or of their
+    sum in every stratum by itself. The second is for the parameters sampled last: where the data
+    put those depends on the others so much that precision and value are computed anew at every
+    place (`density`), from those at the mode.
+
+    Attributes
+    ----------
+    levels : tuple of str or None
+        Level of each part, in order; None is the population value.
+    spans : tuple of slice
+        Places of the parts.
+    members : ndarray of int
+        (stratum, part): the unknowns that add up to the total of each stratum.
+    weight : ndarray
+        Of every stratum, what its data say of the total: precision.
+    value : ndarray
+        And the value. Empty for a measurement of the unknowns together.
+    apart : int
+        Number of unknowns at the beginning, all of one level, that no stratum has two of.
+    precision : ndarray
+        (unknown, unknown), of the measurement of the unknowns together; else empty.
+    pull : ndarray
+        Precision × measurement, at the mode.
+    response : ndarray
+        (unknown, unknown): by how much the pull falls when what a parameter trades off against
+        (`density`) rises, on average over the data of each label.
+    """
+
+    levels: tuple[str | None, ...]
+    spans: tuple[slice, ...]
+    members: np.ndarray
+    weight: np.ndarray
+    value: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    apart: int = 0
+    precision: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    pull: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    response: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns."""
+        return max(span.stop for span in self.spans)
+
+    @property
+    def averages(self) -> tuple[Averages, ...]:
+        """Averages over the strata of each label, part by part, by what they say."""
+        return tuple(
+            Averages.by(self.members[:, k] - span.start, self.weight)
+            for k, span in enumerate(self.spans)
+        )
 
 
 @dataclass(frozen=True)
@@ -34,296 +117,198 @@ class Geometry:
 
     Attributes
     ----------
-    centring : dict
-        (parameter, level) → 1 for each label whose effect is sampled as it is (centred), 0 for
-        each that is sampled as a standard score (non-centred).
-    weights : dict
-        Parameter → (root label, observation) shares of the information on the root: the centre
-        of the data of each root label, at which the root is sampled.
-    product : ndarray, optional
-        log(S_C S_n) at the mode, by observation: what the data know of the two together.
-    centre : float
-        z at which the data say most about the level of the context term, over all tasks.
+    blocks : dict of str to Block
+        By parameter.
+    product : ndarray
+        log(S_C S_n) of every observation at the mode: what the data know of the two terms.
+    on_level : Averages
+        Over the observations of every stratum, by what they say of its level.
+    log_odds : ndarray
+        kappa (w − delta) at the mode where the data know most of delta, by stratum.
+    in_widths : bool
+        Whether ends of windows are known in widths of the penalty, and so the better the sharper it
+        is. They are where several tasks show the same ends. With one task it is the other way
+        round: the sharpness of a technique rests on few ends, and following it from one to the
+        next costs half the effective draws on HELMET's scores (benchmarks/sampling_speed.py).
     start : dict
         Mode of every population value, effect and scale, by name.
     """
 
-    centring: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
-    weights: dict[str, np.ndarray] = field(default_factory=dict)
-    product: np.ndarray | None = None
-    centre: float = 0.0
-    start: dict[str, np.ndarray] = field(default_factory=dict)
+    blocks: dict[str, Block]
+    product: np.ndarray
+    on_level: Averages
+    log_odds: np.ndarray
+    in_widths: bool
+    start: dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Columns of the linear predictors: for each parameter its mean, then each level's effects."""
-
-    blocks: list[tuple[str, str | None, slice]]
-    matrices: dict[str, sp.csr_matrix]
-    size: int
+def centre(mode: Mode) -> float:
+    """Z at which the data say most about the level of the context term, over all tasks."""
+    _, weight, slopes = mode.fit.linearise(mode.values)
+    by_task = Averages.by(mode.fit.codes["task"], weight * slopes["B"] ** 2)
+    return float(by_task.of(mode.fit.design["z"]).mean())
 
 
-def _layout(
-    encoding: Encoding,
-    obs: xr.Dataset,
-    parameters: tuple[str, ...],
-    effects: Mapping[str, tuple[str, ...]],
-) -> _Layout:
-    n, at, blocks, matrices = obs.sizes["obs_id"], 0, [], {}
-    rows = np.arange(n)
-    spans: dict[str, list[tuple[slice, np.ndarray]]] = {}
-    for name in parameters:
-        spans[name] = [(slice(at, at + 1), np.zeros(n, dtype=int))]
-        blocks.append((name, None, slice(at, at + 1)))
-        at += 1
-        for level in effects[name]:
-            width = len(encoding.labels[level])
-            span = slice(at, at + width)
-            blocks.append((name, level, span))
-            spans[name].append((span, encoding.codes(obs, level)))
-            at += width
-    for name, parts in spans.items():
-        columns = np.concatenate([span.start + codes for span, codes in parts])
-        matrices[name] = sp.csr_matrix(
-            (np.ones(len(columns)), (np.tile(rows, len(parts)), columns)), shape=(n, at)
-        )
-    return _Layout(blocks, matrices, at)
-
-
-def _law_arguments(totals: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    arguments = {"log_A": totals["A"], "log_B": totals["B"]}
-    for name in ("alpha", "beta", "kappa"):
-        if name in totals:
-            arguments[name] = np.exp(np.clip(totals[name], -12.0, 8.0))
-    if "delta" in totals:
-        arguments["delta"] = totals["delta"]
-    return arguments
-
-
-def _evaluate(
-    totals: dict[str, np.ndarray], design: Mapping[str, np.ndarray], terms: LawTerms
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """P and its derivative by each total."""
-    mean = mean_score(_law_arguments(totals), design, terms)
-    slopes = {}
-    for name in totals:
-        up = mean_score(_law_arguments({**totals, name: totals[name] + _STEP}), design, terms)
-        down = mean_score(_law_arguments({**totals, name: totals[name] - _STEP}), design, terms)
-        slopes[name] = (up - down) / (2 * _STEP)
-    return mean, slopes
-
-
-class _Objective:
-    """Penalised robust least squares of the law, for fixed effect scales."""
-
-    def __init__(
-        self,
-        obs: xr.Dataset,
-        encoding: Encoding,
-        terms: LawTerms,
-        effects: Mapping[str, tuple[str, ...]],
-        priors: Mapping[str, Prior],
-    ) -> None:
-        self.terms, self.priors = terms, priors
-        self.design = encoding.design(obs, terms)
-        self.layout = _layout(encoding, obs, terms.parameters, effects)
-        self.score = obs["score"].values.astype(float)
-        items = obs["n_items"].values.astype(float) if "n_items" in obs else np.full(1, np.nan)
-        self.items = np.broadcast_to(np.where(np.isnan(items), 500.0, items), self.score.shape)
-        self.mean = np.zeros(self.layout.size)
-        for name, level, span in self.layout.blocks:
-            if level is None:
-                self.mean[span] = priors[name].loc
-        self.noise = 0.05
-
-    def precision(self, scales: Mapping[str, float]) -> np.ndarray:
-        out = np.empty(self.layout.size)
-        for name, level, span in self.layout.blocks:
-            scale = self.priors[name].scale if level is None else scales[scale_name(name, level)]
-            out[span] = scale**-2
-        return out
-
-    def linearise(self, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """Residuals, weights of a Student-t with four degrees of freedom, slopes by total."""
-        totals = {name: self.layout.matrices[name] @ b for name in self.terms.parameters}
-        mean, slopes = _evaluate(totals, self.design, self.terms)
-        p = (self.items * mean + 0.5) / (self.items + 1.0)
-        variance = p * (1.0 - p) * (1.0 / self.items + self.noise**2)
-        residual = self.score - mean
-        return residual, 5.0 / (4.0 * variance + residual**2), slopes
-
-    def loss(self, b: np.ndarray, precision: np.ndarray, variance: np.ndarray) -> float:
-        totals = {name: self.layout.matrices[name] @ b for name in self.terms.parameters}
-        residual = self.score - mean_score(_law_arguments(totals), self.design, self.terms)
-        return float(
-            2.5 * np.log1p(residual**2 / (4.0 * variance)).sum()
-            + 0.5 * (precision * (b - self.mean) ** 2).sum()
-        )
-
-    def jacobian(self, slopes: Mapping[str, np.ndarray]) -> sp.csr_matrix:
-        return sum(
-            sp.diags_array(slopes[name]) @ self.layout.matrices[name] for name in slopes
-        ).tocsr()
-
-    def climb(self, b: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Levenberg-Marquardt to the mode; returns it and the Gauss-Newton Hessian there."""
-        damping = 1e-2
-        for _ in range(_SWEEPS):
-            residual, weight, slopes = self.linearise(b)
-            jac = self.jacobian(slopes)
-            hessian = (jac.T @ (sp.diags_array(weight) @ jac)).toarray()
-            hessian[np.diag_indices_from(hessian)] += precision
-            gradient = jac.T @ (weight * residual) - precision * (b - self.mean)
-            variance = np.maximum((5.0 / weight - residual**2) / 4.0, 1e-12)
-            before = self.loss(b, precision, variance)
-            while damping < 1e6:
-                damped = hessian + damping * np.diag(np.diag(hessian))
-                step = scipy.linalg.solve(damped, gradient, assume_a="pos")
-                after = self.loss(b + step, precision, variance)
-                if after <= before:
-                    break
-                damping *= 5.0
-            else:
-                break
-            b, damping = b + step, max(damping / 5.0, 1e-8)
-            if before - after < 1e-6 * max(1.0, abs(before)):
-                break
-        return b, hessian
-
-    def update_noise(self, b: np.ndarray) -> None:
-        """Overdispersion from the median absolute residual, which outliers do not move."""
-        residual, weight, _ = self.linearise(b)
-        variance = np.maximum((5.0 / weight - residual**2) / 4.0, 1e-12)
-        unit = variance / (1.0 / self.items + self.noise**2)
-        ratio = np.median(np.abs(residual) / np.sqrt(unit)) / 0.74
-        self.noise = float(
-            np.clip(np.sqrt(max(ratio**2 - np.median(1 / self.items), 0)), 0.01, 0.5)
-        )
-
-
-def choose_geometry(
-    obs: xr.Dataset,
-    encoding: Encoding,
-    terms: LawTerms,
-    effects: Mapping[str, tuple[str, ...]],
-    priors: Mapping[str, Prior],
-) -> Geometry:
-    """Mode of the law and the layout of the sampled variables that it suggests.
+def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
+    """Layout of the sampled variables that a mode suggests.
 
     Parameters
     ----------
-    obs : xr.Dataset
-        Observations.
-    encoding : Encoding
-        References and labels.
-    terms : LawTerms
-        Form of the law.
-    effects : mapping of str to tuple of str
-        Parameter → levels whose effects it has.
-    priors : mapping of str to Prior
-        Priors by name.
+    mode : Mode
+        From ``find_mode``.
+    strata : Strata
+        Which observations share all their parameters.
 
     Returns
     -------
     Geometry
     """
-    # Hundreds of solves of a few hundred unknowns: on a busy machine several threads cost minutes.
-    with threadpool_limits(1):
-        return _mode(_Objective(obs, encoding, terms, effects, priors), encoding, obs)
-
-
-def _mode(fit: _Objective, encoding: Encoding, obs: xr.Dataset) -> Geometry:
-    """Laplace-EM: the mode at given effect scales, then the scales at the mode, in turn."""
-    priors = fit.priors
-    scales = {
-        scale_name(name, level): 0.67 * priors[scale_name(name, level)].scale
-        for name, level, _ in fit.layout.blocks
-        if level is not None
-    }
-    b = fit.mean.copy()
-    for _ in range(_ROUNDS):
-        precision = fit.precision(scales)
-        b, hessian = fit.climb(b, precision)
-        fit.update_noise(b)
-        spread = np.diag(scipy.linalg.inv(hessian))
-        for name, level, span in fit.layout.blocks:
-            if level is not None:
-                key = scale_name(name, level)
-                # EM step of a normal scale, held within the reach of its prior.
-                moment = float(np.sqrt(np.mean(b[span] ** 2 + spread[span])))
-                scales[key] = float(
-                    np.clip(moment, 0.05 * priors[key].scale, 2.0 * priors[key].scale)
-                )
-    return _read_off(fit, b, scales, encoding, obs)
-
-
-def _read_off(
-    fit: _Objective,
-    b: np.ndarray,
-    scales: Mapping[str, float],
-    encoding: Encoding,
-    obs: xr.Dataset,
-) -> Geometry:
+    fit, b = mode.fit, mode.values
     _, weight, slopes = fit.linearise(b)
-    centring, start, roots = {}, {}, {}
-    tasks = encoding.codes(obs, "task")
-    for name, level, span in fit.layout.blocks:
-        if level is None:
-            start[f"mu_{name}"] = b[span][0]
-            roots[name] = np.zeros(len(weight), dtype=int)
-            continue
-        key, size = scale_name(name, level), span.stop - span.start
-        start[f"{name}_{level.replace(':', '_')}"] = b[span]
-        start[key] = np.asarray(scales[key])
-        codes = encoding.codes(obs, level)
-        each = weight * slopes[name] ** 2
-        through_llm = scales.get(scale_name(name, "llm"))
-        if level in ("task", "llm"):
-            information = np.bincount(codes, weights=each, minlength=size)
-        elif through_llm is not None and ":" not in level:
-            information = _through_llm(each, encoding.codes(obs, "llm"), codes, through_llm)
+    weights = {
+        name: np.bincount(strata.index, weight * slopes[name] ** 2) for name in fit.terms.parameters
+    }
+    information = _information(mode)
+    blocks = {}
+    for name in fit.terms.parameters:
+        if name == "A":
+            blocks[name] = _of_levels(mode, strata, weights[name])
+        elif name == "delta":
+            blocks[name], shown = _of_window_ends(mode, strata)
         else:
-            continue  # effects that cross others are known up to those: non-centred
-        if name == "A" and level == "llm":
-            # The nearer the context term's ceiling is to the scores, the further apart the
-            # checkpoints' A: standard scores follow their scale along that ridge.
-            continue
-        # Few effects leave their scale wide open: centring must suit scales far below the mode.
-        relative = information * (scales[key] * np.exp(-3.4 / np.sqrt(size))) ** 2
-        centred = relative / (1.0 + relative)
-        # Fewer than three well known effects do not keep their scale from vanishing.
-        centred = np.minimum(centred, np.sort(centred)[-min(3, size)])
-        centring[name, level] = (centred > (0.9 if level == "llm" else 0.5)).astype(float)
-        if level not in ("task", "llm"):
-            continue
-        if level == "task" or not any(n == name and lv == "task" for n, lv, _ in fit.layout.blocks):
-            roots[name] = codes
-    start["overdispersion"] = np.asarray(fit.noise)
-    weights = {}
-    for name, codes in roots.items():
-        each = weight * slopes[name] ** 2 + 1e-300
-        table = sp.csr_matrix((each, (codes, np.arange(len(codes))))).toarray()
-        weights[name] = table / table.sum(axis=1, keepdims=True)
-    product = _log_term(fit, b, "A", "alpha", "x", fit.terms.compute_term)
-    product = product + _log_term(fit, b, "B", "beta", "z", fit.terms.context_term)
-    share = weight * slopes["B"] ** 2
-    by_task = np.bincount(tasks, weights=share) + 1e-300
-    centre = np.bincount(tasks, weights=share * fit.design["z"]) / by_task
-    return Geometry(centring, weights, product, float(centre.mean()), start)
+            blocks[name] = _of_unknowns(mode, name, strata, weights[name], information[name])
+    product = _log_term(mode, "A", "alpha", "x", fit.terms.compute_term)
+    product = product + _log_term(mode, "B", "beta", "z", fit.terms.context_term)
+    on_level = Averages.by(strata.index, weight * slopes["A"] ** 2)
+    log_odds, in_widths = np.zeros(len(strata.first)), len(set(strata.codes["task"])) > 1
+    if "delta" in blocks:
+        totals = fit.totals(b)
+        at_end = Averages.by(strata.index, weight * slopes["delta"] ** 2)
+        # An end that is known from one side only does not move with the width.
+        log_odds = (shown if in_widths else 1.0) * at_end.of(
+            np.exp(totals["kappa"]) * (fit.design["w"] - totals["delta"])
+        )
+    return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start)
 
 
-def _through_llm(each: np.ndarray, llm: np.ndarray, codes: np.ndarray, scale: float) -> np.ndarray:
-    """Information on the effects of a level that is seen only through llm effects of `scale`."""
-    of_llm = np.bincount(llm, weights=each)
-    label = codes[np.unique(llm, return_index=True)[1]]
-    return np.bincount(label, weights=of_llm / (1.0 + of_llm * scale**2), minlength=codes.max() + 1)
+def _information(mode: Mode) -> dict[str, np.ndarray]:
+    """Precision with which the data know each block, those sampled before given, later unknown.
+
+    Curvature at the mode says too much where the likelihood flattens out on one side, as it does
+    above a high sharpness and on the inner side of a window's end. So it is looked at in a number
+    of places that the posterior reaches, and taken from among the least curved of them, along the
+    directions that the curvature at the mode tells apart.
+    """
+    fit, b = mode.fit, mode.values
+    rng = np.random.default_rng(0)
+    weight, prior = fit.linearise(b)[1], fit.precision(mode.scales)
+    root = scipy.linalg.cholesky(mode.hessian, lower=True)
+    found: dict[str, list[np.ndarray]] = {}
+    for k in range(_PLACES + 1):
+        away = rng.standard_normal(len(b)) if k else np.zeros(len(b))
+        place = b + scipy.linalg.solve_triangular(root, away, lower=True, trans=1)
+        jac = fit.jacobian(fit.linearise(place)[2])
+        there = (jac.T @ (sp.diags_array(weight) @ jac)).toarray()
+        there[np.diag_indices_from(there)] += prior
+        # Eliminating from the last unknown on leaves each block's own precision on the diagonal.
+        factor = scipy.linalg.cholesky(there[::-1, ::-1], lower=True)[::-1, ::-1]
+        for name in fit.terms.parameters:
+            own = factor[_whole(mode, name), _whole(mode, name)]
+            found.setdefault(name, []).append(own @ own.T - np.diag(prior[_whole(mode, name)]))
+    out = {}
+    for name, known in found.items():
+        turn = scipy.linalg.eigh(known[0])[1]
+        each = np.einsum("kij,ia,ja->ka", np.array(known), turn, turn)
+        out[name] = (turn * np.maximum(np.quantile(each, _TYPICAL, axis=0), 0.0)) @ turn.T
+    return out
 
 
-def _log_term(
-    fit: _Objective, b: np.ndarray, intercept: str, slope: str, axis: str, kind: str
-) -> np.ndarray:
+def _whole(mode: Mode, name: str) -> slice:
+    """Places of all unknowns of a parameter."""
+    spans = [span for *_, span in mode.fit.layout.of(name)]
+    return slice(spans[0].start, spans[-1].stop)
+
+
+def _members(mode: Mode, name: str, strata: Strata) -> np.ndarray:
+    """Which unknowns of a parameter make up its total in each stratum, (stratum, unknown)."""
+    return mode.fit.layout.matrices[name][strata.first].toarray()[:, _whole(mode, name)]
+
+
+def _parts(mode: Mode, name: str, strata: Strata, weight: np.ndarray, apart: bool) -> Block:
+    """Block without a measurement; its largest level comes first if it is to be taken apart."""
+    parts = {level: span.stop - span.start for _, level, span in mode.fit.layout.of(name)}
+    levels = sorted(parts, key=lambda level: -parts[level]) if apart else list(parts)
+    ends = np.cumsum([parts[level] for level in levels])
+    spans = [slice(end - parts[level], end) for level, end in zip(levels, ends, strict=True)]
+    members = [
+        span.start + (0 if level is None else strata.codes[level]) + np.zeros_like(strata.first)
+        for level, span in zip(levels, spans, strict=True)
+    ]
+    return Block(
+        levels=tuple(levels),
+        spans=tuple(spans),
+        members=np.stack(members, axis=1),
+        weight=weight,
+        apart=parts[levels[0]] if apart else 0,
+    )
+
+
+def _of_unknowns(
+    mode: Mode, name: str, strata: Strata, weight: np.ndarray, known: np.ndarray
+) -> Block:
+    """Block of a parameter of whose unknowns together the measurement has this precision."""
+    fit, whole = mode.fit, _whole(mode, name)
+    block = _parts(mode, name, strata, weight, apart=False)
+    prior = np.diag(fit.precision(mode.scales)[whole])
+    members = _members(mode, name, strata)
+    least_squares = members.T @ (weight[:, None] * members) + prior
+    on_label = np.diag(members.T @ weight)
+    return replace(
+        block,
+        precision=known,
+        pull=(known + prior) @ (mode.values[whole] - fit.mean[whole]),
+        response=known @ scipy.linalg.solve(least_squares, on_label, assume_a="pos"),
+    )
+
+
+def _of_levels(mode: Mode, strata: Strata, weight: np.ndarray) -> Block:
+    """Block of A: the data put it where the level of the scores is right in every stratum."""
+    at_mode = mode.fit.totals(mode.values)["A"][strata.first]
+    block = _parts(mode, "A", strata, weight, apart=True)
+    return replace(block, value=at_mode - mode.fit.priors["A"].loc)
+
+
+def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray]:
+    """Block of delta, measured by the whole of its density in every stratum.
+
+    A window that ends between two prompt lengths leaves delta a range with steep ends, or a slope
+    and a way out of it; the curvature at the mode knows nothing of either. The penalty's width
+    1 / kappa being uncertain itself, so is the place of the end, more than its slope says.
+    """
+    fit, b = mode.fit, mode.values
+    # Effects as large as their priors allow: a window that is only known not to end before some
+    # prompt is not to be taken for one whose end is known because its effect was small at the mode.
+    reach = {key: fit.priors[key].scale for key in mode.scales}
+    variance = _members(mode, "delta", strata) @ (1.0 / fit.precision(reach)[_whole(mode, "delta")])
+    totals = {name: total[strata.first] for name, total in fit.totals(b).items()}
+    here = totals["delta"] - fit.priors["delta"].loc
+    step, log_density = fit.profile(b, strata.index, here, np.sqrt(variance))
+    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    total = np.trapezoid(density, step, axis=1)
+    mean = np.trapezoid(density * step, step, axis=1) / total
+    spread = np.trapezoid(density * (step - mean[:, None]) ** 2, step, axis=1) / total
+    precision = np.maximum(1.0 / spread - 1.0 / variance, 0.0)
+    shown = np.clip((1.0 / spread - _ONE_SIDED / variance) * spread, 0.0, 1.0)
+    away = np.where(precision > 0.0, mean / spread + here / variance, 0.0)
+    width = np.exp(-totals["kappa"])
+    precision = np.maximum(precision, (_WIDEST * width) ** -2)
+    share = 1.0 / (1.0 + precision * (_BLUR * width) ** 2)
+    block = _parts(mode, "delta", strata, precision * share, apart=True)
+    return replace(block, value=here + away / precision), shown
+
+
+def _log_term(mode: Mode, intercept: str, slope: str, axis: str, kind: str) -> np.ndarray:
     """Log S of a saturating term at the mode, by observation."""
-    matrices = fit.layout.matrices
-    rate = np.exp(np.clip(matrices[slope] @ b, -12.0, 8.0))
-    return log_saturation(matrices[intercept] @ b + rate * fit.design[axis], kind)
+    totals = mode.fit.totals(mode.values)
+    rate = np.exp(np.clip(totals[slope], -12.0, 8.0))
+    return log_saturation(totals[intercept] + rate * mode.fit.design[axis], kind)

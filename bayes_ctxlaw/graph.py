@@ -1,8 +1,9 @@
 """Observations + specification → a PyMC model. The only module that builds a graph of the law.
 
 Every parameter is population value + effects, on the log scale for A, α, B, β and κ and on δ
-itself. Variables named ``…_raw`` are what the sampler moves, laid out by `geometry`; `effects`
-says how they add up.
+itself. Variables are named as in the posterior of a fit; those ending in ``_raw`` are standard
+normal, so that an effect is its scale times them. A fit moves other variables (`density`), and has
+the same posterior.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.effects import Assembly, Specification
 from bayes_ctxlaw.encoding import Encoding, level_dim
-from bayes_ctxlaw.geometry import Geometry
 from bayes_ctxlaw.law import mean_score
 from bayes_ctxlaw.likelihoods import (
     COUNT_LIKELIHOODS,
@@ -23,25 +22,11 @@ from bayes_ctxlaw.likelihoods import (
     edge_and_inverse,
     item_counts,
 )
+from bayes_ctxlaw.priors import scale_name
+from bayes_ctxlaw.specification import Specification
 
 
-class _ModelSource:
-    """Variables of the PyMC model in context."""
-
-    def normal(self, name: str, loc: Any, scale: Any, dim: str | None) -> Any:
-        import pymc as pm
-
-        return pm.Normal(name, loc, scale, dims=dim)
-
-    def half_normal(self, name: str, scale: float, dim: str | None) -> Any:
-        import pymc as pm
-
-        return pm.HalfNormal(name, scale, dims=dim)
-
-
-def build_graph(
-    obs: xr.Dataset, spec: Specification, encoding: Encoding, geometry: Geometry
-) -> Any:
+def build_graph(obs: xr.Dataset, spec: Specification, encoding: Encoding) -> Any:
     """PyMC model of the law for these observations.
 
     Parameters
@@ -52,8 +37,6 @@ def build_graph(
         Law, likelihood, levels and priors.
     encoding : Encoding
         References and labels.
-    geometry : Geometry
-        Layout of the sampled variables.
 
     Returns
     -------
@@ -66,16 +49,43 @@ def build_graph(
         level_dim(level): list(labels) for level, labels in encoding.labels.items()
     }
     coords["obs_id"] = obs["obs_id"].values
+    codes = {level: encoding.codes(obs, level) for level in encoding.labels}
+    for level, every in codes.items():
+        # An index out of range is garbage without an error under the default backend.
+        if every.min() < 0 or every.max() >= len(encoding.labels[level]):
+            raise AssertionError(f"codes of {level!r} do not match its labels")
     with pm.Model(coords=coords) as model:
-        assembly = Assembly(obs, spec, encoding, geometry).run(_ModelSource())
-        mean = mean_score(assembly.natural(), assembly.design, spec.terms)
+        totals = {name: _total(name, spec, encoding, codes) for name in spec.terms.parameters}
+        arguments = {"log_A": totals["A"], "log_B": totals["B"]}
+        for name in ("alpha", "beta", "kappa"):
+            if name in totals:
+                arguments[name] = pm.math.exp(totals[name])
+        if "delta" in totals:
+            arguments["delta"] = totals["delta"]
+        mean = mean_score(arguments, encoding.design(obs, spec.terms), spec.terms)
         phi = None
         if spec.likelihood != "binomial":
             scale = spec.priors["overdispersion"].scale
-            phi = _ModelSource().half_normal("overdispersion", scale, "task")
-            phi = phi[assembly.codes["task"]]
+            phi = pm.HalfNormal("overdispersion", scale, dims="task")[codes["task"]]
         add_likelihood(spec.likelihood, mean, phi, _observed(obs, spec.likelihood))
     return model
+
+
+def _total(name: str, spec: Specification, encoding: Encoding, codes: dict[str, np.ndarray]) -> Any:
+    """Population value + effects of a parameter, for every observation."""
+    import pymc as pm
+
+    prior = spec.priors[name]
+    total = pm.Normal(f"mu_{name}", prior.loc, prior.scale)
+    for level in spec.levels_of(name, encoding):
+        key, dim = scale_name(name, level), level_dim(level)
+        # With one label the data say nothing of this spread, but a prediction needs it.
+        scale = pm.HalfNormal(key, spec.priors[key].scale)
+        if level in spec.effects_of(name, encoding):
+            unit = pm.Normal(f"{name}_{dim}_raw", 0.0, 1.0, dims=dim)
+            effects = pm.Deterministic(f"{name}_{dim}", scale * unit, dims=dim)
+            total = total + effects[codes[level]]
+    return total
 
 
 def _observed(obs: xr.Dataset, likelihood: str) -> dict[str, Any]:

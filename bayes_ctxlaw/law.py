@@ -31,6 +31,9 @@ PARAMETERS = ("A", "alpha", "B", "beta", "kappa", "delta")
 # leading asymptote to the last bit.
 _TINY, _HUGE = -30.0, 5.0
 
+CEILING = -0.004  # log of the highest S that `unsaturate` follows
+BEND = 0.004  # over which it leaves S for the ceiling
+
 
 @dataclass(frozen=True)
 class LawTerms:
@@ -83,11 +86,18 @@ class LawTerms:
 
 
 def array_module(*arrays: Any) -> Any:
-    """``pytensor.tensor`` if any argument is symbolic, else NumPy; PyTensor is never imported."""
-    if any(type(array).__module__.startswith("pytensor") for array in arrays):
-        import pytensor.tensor as pt
+    """Where the functions for these arrays live: NumPy, PyTensor, or the kernel's own.
 
-        return pt
+    PyTensor is never imported unless an argument is symbolic. Arrays of another kind name their
+    module as ``array_module``; it may hold a term of the law whole, with its derivative.
+    """
+    for array in arrays:
+        if hasattr(array, "array_module"):
+            return array.array_module
+        if type(array).__module__.startswith("pytensor"):
+            import pytensor.tensor as pt
+
+            return pt
     return np
 
 
@@ -130,15 +140,77 @@ def log_saturation(log_u: Any, kind: str = "exponential") -> Any:
     >>> float(np.exp(log_saturation(0.0)).round(4)), float(np.exp(log_saturation(0.0, "power")))
     (0.6321, 0.5)
     """
-    if kind == "power":
-        return -_softplus(-log_u)
-    if kind != "exponential":
+    if kind not in SATURATIONS:
         raise SpecificationError(f"kind={kind!r} is not one of 'exponential', 'power'.")
     xp = array_module(log_u)
+    if hasattr(xp, "log_saturation"):
+        return xp.log_saturation(log_u, kind)
+    if kind == "power":
+        return -_softplus(-log_u)
     where = np.where if xp is np else xp.switch
     inner = xp.clip(log_u, _TINY, _HUGE)
     # The branch not taken is clipped, so that its gradient is finite too: 0 * inf would be NaN.
     return where(log_u < _TINY, log_u, xp.log(-xp.expm1(-xp.exp(inner))))
+
+
+def log_rise(log_u: Any, kind: str = "exponential") -> Any:
+    """Logarithm of d log S / d log u of a saturating term: 0 for small u, falling at the ceiling.
+
+    Parameters
+    ----------
+    log_u : array or tensor
+        As in `log_saturation`.
+    kind : {"exponential", "power"}
+
+    Returns
+    -------
+    array or tensor
+
+    Examples
+    --------
+    >>> float(np.exp(log_rise(np.array(0.0), "power")))
+    0.5
+    """
+    xp = array_module(log_u)
+    if hasattr(xp, "log_rise"):
+        return xp.log_rise(log_u, kind)
+    if kind == "power":
+        return log_saturation(-log_u, kind)
+    u = xp.exp(xp.clip(log_u, -20.0, 3.0))
+    return xp.log(u / xp.expm1(u))
+
+
+def unsaturate(log_s: Any, kind: str = "exponential") -> Any:
+    """Log u of a saturating term whose logarithm is given.
+
+    The inverse of `log_saturation`, but it bends off where S would come near its ceiling, so that
+    it is defined, and smooth, for any `log_s`.
+
+    Parameters
+    ----------
+    log_s : array or tensor
+        Logarithm of S, any real number.
+    kind : {"exponential", "power"}
+
+    Returns
+    -------
+    array or tensor
+
+    Examples
+    --------
+    >>> round(float(unsaturate(np.array(-0.6931), "power")), 2)
+    0.0
+    """
+    xp = array_module(log_s)
+    if hasattr(xp, "unsaturate"):
+        return xp.unsaturate(log_s, kind)
+    log_s = CEILING - BEND * _softplus((CEILING - log_s) / BEND)
+    if kind == "power":
+        return log_s - xp.log(-xp.expm1(log_s))
+    # Below exp(-30) S and u are the same to the last bit.
+    where = np.where if xp is np else xp.switch
+    inner = xp.maximum(log_s, _TINY)
+    return where(log_s < _TINY, log_s, xp.log(-xp.log1p(-xp.exp(inner))))
 
 
 def log_penalty(

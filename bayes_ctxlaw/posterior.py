@@ -1,17 +1,16 @@
-"""What was sampled → the parameters of the design, labelled; and the check that none is missing."""
+"""Draws → the parameters of the design on their natural scale; the check that none is missing."""
 
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.effects import Assembly, DrawSource, Specification
 from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.errors import NotFittedError
 from bayes_ctxlaw.priors import scale_name
+from bayes_ctxlaw.specification import Specification
 
 _PRODUCT_LEVELS = ("task", "family", "technique")
 _MOST_NUMBERS = 30_000_000  # in one parameter's array of draws: 240 MB
@@ -56,60 +55,36 @@ def check_complete(posterior: xr.Dataset, spec: Specification, encoding: Encodin
         )
 
 
-def label_posterior(
-    sampled: xr.Dataset, obs: xr.Dataset, spec: Specification, encoding: Encoding, geometry: Any
-) -> xr.Dataset:
-    """Posterior in the parameters of the design.
+def add_natural(draws: xr.Dataset, spec: Specification, encoding: Encoding) -> xr.Dataset:
+    """Draws with the parameters on their natural scale.
 
     Parameters
     ----------
-    sampled : xr.Dataset
-        Draws of the variables of the graph, (chain, draw, …).
-    obs, spec, encoding, geometry
-        What the graph was built from.
+    draws : xr.Dataset
+        Population values, scales, effects by level, overdispersion: (chain, draw, …).
+    spec, encoding
+        What they are of.
 
     Returns
     -------
     xr.Dataset
-        ``mu_A`` … (log scale, but for delta); scales; effects by level; ``overdispersion``; and
-        ``A`` … ``delta`` on their natural scale over task, family and technique where they vary.
+        The same, and ``A`` … ``delta`` over task, family and technique where they vary.
     """
-    shape = sampled.sizes["chain"], sampled.sizes["draw"]
+    shape = draws.sizes["chain"], draws.sizes["draw"]
     flat = {
         name: value.values.reshape(shape[0] * shape[1], *value.shape[2:])
-        for name, value in sampled.data_vars.items()
+        for name, value in draws.data_vars.items()
     }
-    assembly = Assembly(obs, spec, encoding, geometry).run(DrawSource(flat))
-    values: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-    for name, value in (assembly.population | assembly.scales).items():
-        values[name] = ((), value)
-    for (parameter, level), value in assembly.effects.items():
-        values[f"{parameter}_{level_dim(level)}"] = ((level_dim(level),), value)
-    if "overdispersion" in flat:
-        values["overdispersion"] = (("task",), flat["overdispersion"])
+    natural = {}
     for parameter in spec.terms.parameters:
-        values[parameter] = _natural(parameter, values, spec, encoding, shape[0] * shape[1])
-    out = xr.Dataset(
-        {
-            name: (
-                ("chain", "draw", *dims),
-                np.broadcast_to(v, (v.shape)).reshape(*shape, *v.shape[1:]),
-            )
-            for name, (dims, v) in values.items()
-        },
-        coords={"chain": sampled["chain"].values, "draw": sampled["draw"].values}
-        | {
-            level_dim(level): np.array(labels, dtype=object)
-            for level, labels in encoding.labels.items()
-        },
-    )
-    used = {dim for name in out.data_vars for dim in out[name].dims}
-    return out.drop_vars([dim for dim in out.coords if dim not in used])
+        dims, value = _natural(parameter, flat, spec, encoding, shape[0] * shape[1])
+        natural[parameter] = ("chain", "draw", *dims), value.reshape(*shape, *value.shape[1:])
+    return draws.assign(natural)
 
 
 def _natural(
     parameter: str,
-    values: dict[str, tuple[tuple[str, ...], np.ndarray]],
+    values: dict[str, np.ndarray],
     spec: Specification,
     encoding: Encoding,
     size: int,
@@ -122,9 +97,9 @@ def _natural(
     levels = [lv for lv in _PRODUCT_LEVELS if lv in spec.effects_of(parameter, encoding)]
     numbers = size * np.cumprod([len(encoding.labels[level]) for level in levels])
     levels = levels[: len(list(takewhile(lambda n: n <= _MOST_NUMBERS, numbers)))]
-    total = values[f"mu_{parameter}"][1].reshape(size, *[1] * len(levels))
+    total = values[f"mu_{parameter}"].reshape(size, *[1] * len(levels))
     for axis, level in enumerate(levels):
-        effect = values[f"{parameter}_{level}"][1]
+        effect = values[f"{parameter}_{level}"]
         index = [1] * len(levels)
         index[axis] = effect.shape[1]
         total = total + effect.reshape(size, *index)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.effects import Specification
 from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import mean_score
 from bayes_ctxlaw.likelihoods import draw_scores, item_counts
 from bayes_ctxlaw.priors import scale_name
+from bayes_ctxlaw.specification import Specification
 
 KINDS = ("law", "llm", "response")
 """Kinds of prediction, each with one more term than the one before: the law, the checkpoint's own

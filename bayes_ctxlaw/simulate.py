@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.effects import Specification
 from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.predict import Predictor
 from bayes_ctxlaw.priors import scale_name
+from bayes_ctxlaw.specification import Specification
 
 
 def prior_draws(

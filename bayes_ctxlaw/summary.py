@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.effects import Specification
 from bayes_ctxlaw.encoding import Encoding, level_labels
 from bayes_ctxlaw.law import LawTerms
+from bayes_ctxlaw.specification import Specification
 
 _SYMBOLS = {"A": "A", "alpha": "α", "B": "B", "beta": "β", "kappa": "κ", "delta": "δ"}
 _MEANING = {

@@ -17,8 +17,10 @@ from bayes_ctxlaw.law import (
     SATURATIONS,
     LawTerms,
     log_penalty,
+    log_rise,
     log_saturation,
     mean_score,
+    unsaturate,
 )
 from bayes_ctxlaw.priors import LEVEL_SCALES, POPULATION
 
@@ -336,3 +338,30 @@ class TestTerms:
     def test_an_unhashable_name_is_refused_too(self):
         with pytest.raises(SpecificationError):
             LawTerms(penalty=["none"])
+
+
+class TestInverses:
+    @pytest.mark.parametrize("kind", SATURATIONS)
+    def testunsaturate_undoes_saturation(self, kind):
+        log_u = np.array([-25.0, -5.0, -1.0, 0.0])
+        found = unsaturate(log_saturation(log_u, kind), kind)
+        np.testing.assert_allclose(found, log_u, rtol=1e-4, atol=2e-3)
+
+    @pytest.mark.parametrize("kind", SATURATIONS)
+    def testunsaturate_has_no_corner_at_the_ceiling(self, kind):
+        log_s = np.linspace(-0.1, 0.1, 20001)
+        slope = np.diff(unsaturate(log_s, kind)) / 1e-5
+        assert (slope >= 0).all()
+        assert slope[-1] < 1e-3
+        assert np.abs(np.diff(slope)).max() < 0.005 * slope.max()
+
+    @pytest.mark.parametrize("kind", SATURATIONS)
+    def testunsaturate_of_next_to_nothing(self, kind):
+        log_s = np.array([-700.0, -40.0, -37.0, -33.0])
+        np.testing.assert_allclose(unsaturate(log_s, kind), log_s, rtol=1e-6)
+
+    @pytest.mark.parametrize("kind", SATURATIONS)
+    def test_rise_is_the_slope_of_the_logarithm(self, kind):
+        log_u, step = np.array([-18.0, -3.0, 0.0, 2.0]), 1e-5
+        slope = log_saturation(log_u + step, kind) - log_saturation(log_u - step, kind)
+        np.testing.assert_allclose(np.exp(log_rise(log_u, kind)), slope / (2 * step), rtol=1e-4)

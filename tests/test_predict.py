@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayes_ctxlaw import predict as module
-from bayes_ctxlaw.effects import Specification
 from bayes_ctxlaw.encoding import Encoding, level_dim, parse_groups
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import LawTerms, mean_score
@@ -15,6 +14,7 @@ from bayes_ctxlaw.observations import grid
 from bayes_ctxlaw.posterior import population_names
 from bayes_ctxlaw.predict import Predictor, check_options, predict
 from bayes_ctxlaw.priors import default_priors
+from bayes_ctxlaw.specification import Specification
 
 CHAINS, DRAWS = 2, 200
 LABELS = {

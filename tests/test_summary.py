@@ -3,9 +3,9 @@
 import pytest
 
 from bayes_ctxlaw.context_law import ContextLaw
-from bayes_ctxlaw.effects import Specification
 from bayes_ctxlaw.law import PENALTIES, SATURATIONS, LawTerms
 from bayes_ctxlaw.observations import as_observations
+from bayes_ctxlaw.specification import Specification
 from bayes_ctxlaw.summary import formula, notes_on_design
 
 

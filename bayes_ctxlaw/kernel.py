@@ -1,0 +1,692 @@
+"""The log-density of a recorded program and its gradient, compiled once for every model.
+
+numba compiles the interpreter of `tape` programs and keeps it on disk, beside this file or in its
+own cache folder, so that a process that fits has nothing to compile. All that a fit has of its own
+(labels, hierarchy, scores) is in the program's block of words. The likelihood, where the time goes,
+is one fused step with its derivative written out; tests compare all of it with PyMC's graph.
+
+Everything jitted stays in this file: numba renews its cache when the file changes, and would not
+notice a change elsewhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+from bayes_ctxlaw.tape import COLUMNS, Op
+
+_ADD, _SUBTRACT, _MULTIPLY, _EXP, _GATHER, _AVERAGE = (int(op) for op in list(Op)[:6])
+_LOG_SATURATION, _LOG_RISE, _UNSATURATE = (int(op) for op in list(Op)[6:9])
+_DIVIDE, _HALF_NORMAL, _BLOCK, _SCORES = (int(op) for op in list(Op)[9:])
+_COLUMNS = int(COLUMNS)
+_CEILING, _BEND = -0.004, 0.004  # those of `law`, written out: numba must see them change
+
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+_HALF_LOG_2_OVER_PI = 0.5 * math.log(2.0 / math.pi)
+_LOG_3_8 = math.log(3.0 / 8.0)
+_EDGE = 1e-6  # `likelihoods._EDGE`
+_SQRT_2 = math.sqrt(2.0)
+
+# No leave to reorder or contract: what is compiled and what is read back from disk would round
+# differently, and the same seed must give the same draws in every process.
+_jit = numba.njit(error_model="numpy", nogil=True)
+
+
+@_jit
+def _saturation(t: float, kind: int) -> tuple[float, float]:
+    """Log S and its slope; kind 0 is exponential, 1 power."""
+    if kind == 1:
+        if t > 0.0:
+            e = math.exp(-t)
+            return -math.log1p(e), e / (1.0 + e)
+        e = math.exp(t)
+        return t - math.log1p(e), 1.0 / (1.0 + e)
+    if t < -30.0:
+        return t, 1.0
+    if t > 5.0:
+        return 0.0, 0.0
+    u = math.exp(t)
+    return math.log(-math.expm1(-u)), u / math.expm1(u)
+
+
+@_jit
+def _rise(t: float, kind: int) -> tuple[float, float]:
+    """Log of the slope of log S, and its slope."""
+    if kind == 1:
+        value, slope = _saturation(-t, 1)
+        return value, -slope
+    inside = -20.0 < t < 3.0
+    u = math.exp(min(max(t, -20.0), 3.0))
+    value = math.log(u / math.expm1(u))
+    return value, 1.0 + u / math.expm1(-u) if inside else 0.0
+
+
+@_jit
+def _unsaturation(log_s: float, kind: int) -> tuple[float, float]:
+    """Log u of a term whose log S is given, and its slope."""
+    away, follows = _saturation((log_s - _CEILING) / _BEND, 1)
+    t = _CEILING + _BEND * away
+    if kind == 1:
+        rest = -math.expm1(t)
+        return t - math.log(rest), follows / rest
+    if t < -30.0:
+        return t, follows
+    s = math.exp(t)
+    u = -math.log1p(-s)
+    return math.log(u), follows * s / ((1.0 - s) * u)
+
+
+@_jit
+def _t4_cdf(t: float) -> tuple[float, float]:
+    """Log of the distribution function of the Student-t(4), and its slope."""
+    q = 1.0 + 0.25 * t * t
+    root = math.sqrt(q)
+    s = t / root
+    away = 4.0 / (q * (2.0 - s)) if t < 0.0 else 2.0 + s
+    value = away * away * (4.0 - s) / 32.0
+    return math.log(value), 0.375 / (q * q * root * value)
+
+
+@_jit
+def _normal_cdf(t: float) -> tuple[float, float]:
+    """Log of the distribution function of the normal, and its slope."""
+    if t > -20.0:
+        value = 0.5 * math.erfc(-t / _SQRT_2)
+        log_value = math.log1p(-0.5 * math.erfc(t / _SQRT_2)) if t > 0.0 else math.log(value)
+        return log_value, math.exp(-0.5 * t * t - _HALF_LOG_2PI) / value
+    # Continued fraction of Mills' ratio; at 20 standard deviations 30 terms leave no error.
+    fraction = -t
+    for k in range(30, 0, -1):
+        fraction = -t + k / fraction
+    return -0.5 * t * t - _HALF_LOG_2PI - math.log(fraction), fraction
+
+
+@_jit
+def _digamma(x: float) -> float:
+    """Derivative of log gamma, for x > 0: recurrence up to 8, then the asymptotic series."""
+    value = 0.0
+    while x < 8.0:
+        value -= 1.0 / x
+        x += 1.0
+    y = 1.0 / (x * x)
+    tail = y * (
+        1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132 - y * 691 / 32760))))
+    )
+    return value + math.log(x) - 0.5 / x - tail
+
+
+@_jit
+def _censored(
+    kind: int, score: float, mean: float, phi: float, edge: float, inverse: float
+) -> tuple[float, float, float]:
+    """Student-t(4) (kind 0) or normal censored to [0, 1]: value, slope by P and by phi."""
+    p = edge + (1.0 - 2.0 * edge) * mean
+    unit = inverse + phi * phi
+    variance = p * (1.0 - p) * unit
+    scale = math.sqrt(variance)
+    if score <= 0.0:
+        t, sign = -mean / scale, -1.0
+    elif score >= 1.0:
+        t, sign = (mean - 1.0) / scale, 1.0
+    else:
+        t, sign = (score - mean) / scale, -1.0
+    if 0.0 < score < 1.0:
+        if kind == 0:
+            q = 1.0 + 0.25 * t * t
+            value = _LOG_3_8 - 2.5 * math.log1p(0.25 * t * t) - 0.5 * math.log(variance)
+            slope = -1.25 * t / q
+        else:
+            value = -0.5 * t * t - _HALF_LOG_2PI - 0.5 * math.log(variance)
+            slope = -t
+        by_log_scale = -slope * t - 1.0
+    else:
+        value, slope = _t4_cdf(t) if kind == 0 else _normal_cdf(t)
+        by_log_scale = -slope * t
+    half = 0.5 * by_log_scale / variance
+    by_mean = slope * sign / scale + half * (1.0 - 2.0 * edge) * (1.0 - 2.0 * p) * unit
+    return value, by_mean, half * p * (1.0 - p) * 2.0 * phi
+
+
+@_jit
+def _beta(
+    score: float, mean: float, phi: float, edge: float, inverse: float
+) -> tuple[float, float, float]:
+    """Beta density of a score drawn in by half an item."""
+    inner = 1.0 - 2.0 * edge
+    p, y = edge + inner * mean, edge + inner * score
+    unit = inverse + phi * phi * (1.0 - inverse)
+    size = 1.0 / unit - 1.0
+    a, b = p * size, (1.0 - p) * size
+    log_y, log_rest = math.log(y), math.log1p(-y)
+    value = math.lgamma(size) - math.lgamma(a) - math.lgamma(b)
+    value += (a - 1.0) * log_y + (b - 1.0) * log_rest
+    by_a, by_b = log_y - _digamma(a), log_rest - _digamma(b)
+    by_size = _digamma(size) + p * by_a + (1.0 - p) * by_b
+    by_phi = -by_size / (unit * unit) * 2.0 * phi * (1.0 - inverse)
+    return value, inner * size * (by_a - by_b), by_phi
+
+
+@_jit
+def _counts(
+    kind: int, correct: float, items: float, mean: float, phi: float
+) -> tuple[float, float, float]:
+    """Beta-binomial (kind 4) or binomial, without the binomial coefficient."""
+    inner = 1.0 - 2.0 * _EDGE
+    p, wrong = _EDGE + inner * mean, items - correct
+    if kind == 3:
+        value = correct * math.log(p) + wrong * math.log1p(-p)
+        return value, inner * (correct / p - wrong / (1.0 - p)), 0.0
+    size = 1.0 / (phi * phi) - 1.0
+    a, b = p * size, (1.0 - p) * size
+    value = math.lgamma(correct + a) + math.lgamma(wrong + b) - math.lgamma(items + size)
+    value -= math.lgamma(a) + math.lgamma(b) - math.lgamma(size)
+    by_a = _digamma(correct + a) - _digamma(a)
+    by_b = _digamma(wrong + b) - _digamma(b)
+    by_size = _digamma(size) - _digamma(items + size) + p * by_a + (1.0 - p) * by_b
+    return value, inner * size * (by_a - by_b), -2.0 * by_size / (phi * phi * phi)
+
+
+@_jit
+def _at(place: int, end: int) -> int:
+    """Where in the workspace: constants are counted from its end."""
+    return place + end if place < 0 else place
+
+
+@_jit
+def _scores(at: int, ints: int, cols: int, words: Any, reals: Any, work: Any, grad: Any) -> float:
+    """Log-likelihood of all scores; adds to the gradient of the parameters of their strata."""
+    n, penalty, kind = words[at], words[at + 1], words[at + 2]
+    end = len(work)
+    at_s, step_s = _at(words[at + 3], end), words[at + 4]
+    at_n, step_n = _at(words[at + 5], end), words[at + 6]
+    at_k, step_k = _at(words[at + 7], end), words[at + 8]
+    at_d, step_d = _at(words[at + 9], end), words[at + 10]
+    at_o, step_o = _at(words[at + 11], end), words[at + 12]
+    stratum, task = ints + words[at + 13], ints + words[at + 14]
+    w, spread, chance = cols + words[at + 15], cols + words[at + 16], cols + words[at + 17]
+    score, edge, inverse = cols + words[at + 18], cols + words[at + 19], cols + words[at + 20]
+    items = cols + words[at + 21]
+    total = reals[cols + words[at + 22]]
+    for i in range(n):
+        u, t = words[stratum + i], words[task + i]
+        s_at, n_at, o_at = at_s + u * step_s, at_n + i * step_n, at_o + t * step_o
+        k_at, d_at = at_k + u * step_k, at_d + u * step_d
+        s = math.exp(work[s_at] + work[n_at])
+        q, slope, offset, softened = 1.0, 0.0, 0.0, 1.0
+        if penalty == 0:
+            kappa = work[k_at]
+            offset = reals[w + i] - work[d_at]
+            stretch = math.pi / 8.0 * reals[spread + i] * reals[spread + i]
+            softened = 1.0 / math.sqrt(1.0 + stretch * kappa * kappa)
+            slope = kappa * softened
+            q = 1.0 / (1.0 + math.exp(slope * offset))
+        elif penalty == 1:
+            q = 1.0 / (1.0 + math.exp(reals[w + i]))
+        floor = reals[chance + i]
+        mean, phi, y = q * (floor + (1.0 - floor) * s), work[o_at], reals[score + i]
+        if kind <= 1:
+            value, by_mean, by_phi = _censored(
+                kind, y, mean, phi, reals[edge + i], reals[inverse + i]
+            )
+        elif kind == 2:
+            value, by_mean, by_phi = _beta(y, mean, phi, reals[edge + i], reals[inverse + i])
+        elif kind <= 4:
+            value, by_mean, by_phi = _counts(kind, y, reals[items + i], mean, phi)
+        else:
+            away = (y - mean) / phi
+            value = -0.5 * away * away - _HALF_LOG_2PI - math.log(phi)
+            by_mean, by_phi = away / phi, (away * away - 1.0) / phi
+        total += value
+        by_log_s = by_mean * q * (1.0 - floor) * s
+        grad[s_at] += by_log_s
+        grad[n_at] += by_log_s
+        if penalty == 0:
+            by_logit = -by_mean * mean * (1.0 - q)
+            grad[k_at] += by_logit * offset * softened**3
+            grad[d_at] -= by_logit * slope
+        grad[o_at] += by_phi
+    return total
+
+
+@_jit
+def _block(out: int, at: int, ints: int, cols: int, words: Any, reals: Any, work: Any) -> float:
+    r"""Unknowns v of a block, from u, and the log of the prior of v as a density of u.
+
+    With D the diagonal of prior standard deviations, K the precision of the measurement and h its
+    pull, M = I + D K D = C C' and v = D ξ:
+
+        ξ = C'^-1 (C^-1 D h + u),        log p = −|ξ|²/2 − m/2 log 2π − log det C
+
+    K and h are numbers, and h falls with what is traded off against; or they are sums over strata,
+    each a measurement of the sum of its unknowns. The first `apart` unknowns are independent of
+    one another: their part of C is diagonal.
+    """
+    m, parts, apart, u = words[at], words[at + 1], words[at + 2], words[at + 3]
+    strata, traded, pull = words[at + 4], words[at + 5], cols + words[at + 6]
+    known, response, member = cols + words[at + 7], cols + words[at + 8], ints + words[at + 9]
+    end = len(work)
+    weight, step_w = _at(words[at + 10], end), words[at + 11]
+    value_at, step_v = _at(words[at + 12], end), words[at + 13]
+    d, xi, y, z, h, c = out + m, out + 2 * m, out + 3 * m, out + 4 * m, out + 5 * m, out + 6 * m
+    i = 0
+    for part in range(parts):
+        row = at + 14 + 4 * part
+        size, scale, mean = words[row], work[_at(words[row + 1], end)], _at(words[row + 2], end)
+        for j in range(size):
+            work[d + i] = scale
+            work[y + i] = work[mean + j * words[row + 3]]  # for the moment: what is traded off
+            i += 1
+    if strata:
+        for i in range(m):
+            work[h + i] = 0.0
+            for j in range(i if i < apart else 0, i + 1):
+                work[c + i * m + j] = 0.0
+        for s in range(strata):
+            w, value, row = (
+                work[weight + s * step_w],
+                work[value_at + s * step_v],
+                member + s * parts,
+            )
+            for a in range(parts):
+                i = words[row + a]
+                work[h + i] += w * value
+                for b in range(parts):
+                    if words[row + b] <= i:
+                        work[c + i * m + words[row + b]] += w
+    else:
+        for i in range(m):
+            value = reals[pull + i]
+            if traded:
+                row = response + i * m
+                for j in range(m):
+                    value -= reals[row + j] * work[y + j]
+            work[h + i] = value
+            for j in range(i if i < apart else 0, i + 1):
+                work[c + i * m + j] = reals[known + i * m + j]
+    total = -m * _HALF_LOG_2PI
+    for i in range(m):
+        first, row, scale = i if i < apart else 0, c + i * m, work[d + i]
+        g = scale * work[h + i]
+        for j in range(first, i):
+            value, other = scale * work[row + j] * work[d + j], c + j * m
+            for k in range(j if j < apart else 0, j):
+                value -= work[row + k] * work[other + k]
+            value /= work[other + j]
+            work[row + j] = value
+            g -= value * work[z + j]
+        value = 1.0 + scale * scale * work[row + i]
+        for k in range(first, i):
+            value -= work[row + k] * work[row + k]
+        root = math.sqrt(value)
+        work[row + i] = root
+        work[z + i] = g / root
+        total -= math.log(root)
+    for i in range(m):
+        work[y + i] = work[z + i] + work[u + i]
+        work[xi + i] = work[y + i]
+    for i in range(m - 1, -1, -1):
+        row = c + i * m
+        value = work[xi + i] / work[row + i]
+        work[xi + i] = value
+        for k in range(i if i < apart else 0, i):
+            work[xi + k] -= work[row + k] * value
+        total -= 0.5 * value * value
+        work[out + i] = work[d + i] * value
+    return total
+
+
+@_jit
+def _block_backward(
+    out: int, at: int, ints: int, cols: int, words: Any, reals: Any, work: Any, grad: Any
+) -> None:
+    """Hand the gradient of a block on to u, to the scales and to what the measurement is made of.
+
+    With ȳ = C^-1 ξ̄ and ḡ = C'^-1 ȳ, the gradient by C is −tril(ξ ȳ' + ḡ z') − diag(1/C), so that
+    P = tril(C' C̄) needs no product of matrices: its entries are −(y_i ȳ_j + ȳ_i z_j). The gradient
+    by M is T C^-1 / 2 with T = C'^-1 (P + P'), and what a scale changes of M is told by the
+    diagonals of T C' and T C^-1.
+    """
+    m, parts, apart, u = words[at], words[at + 1], words[at + 2], words[at + 3]
+    strata, traded, response = words[at + 4], words[at + 5], cols + words[at + 8]
+    d, xi, y, z, h, c = out + m, out + 2 * m, out + 3 * m, out + 4 * m, out + 5 * m, out + 6 * m
+    by_y, by_g, end = y, z, len(work)  # ȳ and ḡ: in the gradient's places of y and z
+    for i in range(m):
+        row = c + i * m
+        value = grad[out + i] * work[d + i] - work[xi + i]
+        for k in range(i if i < apart else 0, i):
+            value -= work[row + k] * grad[by_y + k]
+        value /= work[row + i]
+        grad[by_y + i] = value
+        grad[by_g + i] = value
+        grad[u + i] += value
+    for i in range(m - 1, -1, -1):
+        row = c + i * m
+        value = grad[by_g + i] / work[row + i]
+        grad[by_g + i] = value
+        for k in range(i if i < apart else 0, i):
+            grad[by_g + k] -= work[row + k] * value
+    # C^-1, row by row, in the gradient's places of C.
+    for i in range(m):
+        row, first = c + i * m, i if i < apart else 0
+        inverse = 1.0 / work[row + i]
+        for k in range(first, i):
+            value, other = work[row + k] * inverse, c + k * m
+            for j in range(k if k < apart else 0, k + 1):
+                grad[row + j] -= value * grad[other + j]
+        grad[row + i] = inverse
+    i = 0
+    for part in range(parts):
+        row = at + 14 + 4 * part
+        scale = _at(words[row + 1], end)
+        for _ in range(words[row]):
+            by_m = _diagonals(i, m, apart, c, y, z, c + m * m, work, grad)
+            grad[scale] += by_m / work[d + i]
+            grad[scale] += work[h + i] * grad[by_g + i] + work[xi + i] * grad[out + i]
+            i += 1
+    if strata:
+        _strata_backward(out, at, ints, words, work, grad)
+    if traded == 0:
+        return
+    for i in range(m):
+        slope, at_row = work[d + i] * grad[by_g + i], response + i * m
+        for part in range(parts):
+            row = at + 14 + 4 * part
+            mean, step = _at(words[row + 2], end), words[row + 3]
+            for j in range(words[row]):
+                grad[mean + j * step] -= slope * reals[at_row]
+                at_row += 1
+
+
+@_jit
+def _diagonals(
+    i: int, m: int, apart: int, c: int, y: int, z: int, t: int, work: Any, grad: Any
+) -> float:
+    """Entry i of the diagonal of T C' less that of T C^-1; row i of T stays in the workspace."""
+    # Sums down column i of C^-1: of y and ȳ beyond k, of ȳ and z before it.
+    beyond_y = beyond_by_y = before_by_y = before_z = 0.0
+    beyond_y += grad[c + i * m + i] * work[y + i]
+    beyond_by_y += grad[c + i * m + i] * grad[y + i]
+    for j in range(max(i + 1, apart), m):
+        beyond_y += grad[c + j * m + i] * work[y + j]
+        beyond_by_y += grad[c + j * m + i] * grad[y + j]
+    total, row = 0.0, c + i * m
+    for q in range(m - apart + 1 if i < apart else m):
+        k = q if i >= apart else (i if q == 0 else apart + q - 1)
+        k_y, k_by_y, k_z = work[y + k], grad[y + k], work[z + k]
+        own = grad[c + k * m + i] if k >= i else 0.0
+        beyond_y -= own * k_y
+        beyond_by_y -= own * k_by_y
+        value = k_by_y * (beyond_y + before_z) + k_z * beyond_by_y + k_y * before_by_y
+        value = -value - own * (k_y * k_by_y + k_by_y * k_z + 1.0)
+        work[t + i * m + k] = value
+        before_by_y += own * k_by_y
+        before_z += own * k_z
+        if k <= i:
+            total += value * work[row + k]
+        if k >= i:
+            total -= value * own
+    return total
+
+
+@_jit
+def _strata_backward(out: int, at: int, ints: int, words: Any, work: Any, grad: Any) -> None:
+    """The gradient of a block by the weights and values of its strata."""
+    m, parts, apart = words[at], words[at + 1], words[at + 2]
+    member, end = ints + words[at + 9], len(work)
+    weight, step_w = _at(words[at + 10], end), words[at + 11]
+    value_at, step_v = _at(words[at + 12], end), words[at + 13]
+    d, by_g, c, t = out + m, out + 4 * m, out + 6 * m, out + 6 * m + m * m
+    for s in range(words[at + 4]):
+        row, by_h, by_w = member + s * parts, 0.0, 0.0
+        for a in range(parts):
+            i = words[row + a]
+            by_h += work[d + i] * grad[by_g + i]
+            for b in range(parts):
+                j = words[row + b]
+                if j > i:
+                    continue
+                # Entry (i, j) of T C^-1: of column j of C^-1, from the diagonal down.
+                entry = work[t + i * m + j] * grad[c + j * m + j]
+                for k in range(max(j + 1, apart), m):
+                    entry += work[t + i * m + k] * grad[c + k * m + j]
+                by_w += entry * work[d + i] * work[d + j] * (0.5 if i == j else 1.0)
+        grad[weight + s * step_w] += by_w + by_h * work[value_at + s * step_v]
+        grad[value_at + s * step_v] += by_h * work[weight + s * step_w]
+
+
+@_jit
+def _forward(
+    step: int, ints: int, cols: int, words: Any, reals: Any, work: Any, grad: Any
+) -> float:
+    """Run a step. What adds to the log-density returns it, and adds to the gradient at once."""
+    op, out, n = words[step], words[step + 1], words[step + 2]
+    if op == _SCORES:
+        return _scores(ints + words[step + 3], ints, cols, words, reals, work, grad)
+    if op == _BLOCK:
+        return _block(out, ints + words[step + 3], ints, cols, words, reals, work)
+    end = len(work)
+    a, sa = _at(words[step + 3], end), words[step + 4]
+    extra, length = words[step + 5], words[step + 6]
+    if op == _GATHER:
+        for i in range(n):
+            work[out + i] = work[a + words[ints + extra + i]]
+        return 0.0
+    if op == _AVERAGE:
+        group, share = ints + words[ints + extra], cols + words[ints + extra + 1]
+        for i in range(n):
+            work[out + i] = 0.0
+        for i in range(length):
+            work[out + words[group + i]] += reals[share + i] * work[a + i]
+        return 0.0
+    if op == _EXP:
+        for i in range(n):
+            work[out + i] = math.exp(work[a + i])
+        return 0.0
+    if op == _LOG_SATURATION:
+        for i in range(n):
+            work[out + i] = _saturation(work[a + i], extra)[0]
+        return 0.0
+    if op == _LOG_RISE:
+        for i in range(n):
+            work[out + i] = _rise(work[a + i], extra)[0]
+        return 0.0
+    if op == _UNSATURATE:
+        for i in range(n):
+            work[out + i] = _unsaturation(work[a + i], extra)[0]
+        return 0.0
+    b, sb = _at(words[step + 5], end), words[step + 6]
+    if op == _ADD:
+        for i in range(n):
+            work[out + i] = work[a + i * sa] + work[b + i * sb]
+        return 0.0
+    if op == _SUBTRACT:
+        for i in range(n):
+            work[out + i] = work[a + i * sa] - work[b + i * sb]
+        return 0.0
+    if op == _MULTIPLY:
+        for i in range(n):
+            work[out + i] = work[a + i * sa] * work[b + i * sb]
+        return 0.0
+    if op == _DIVIDE:
+        for i in range(n):
+            work[out + i] = work[a + i * sa] / work[b + i * sb]
+        return 0.0
+    c, sc = _at(words[step + 7], end), words[step + 8]
+    total = 0.0
+    if op == _HALF_NORMAL:
+        # a: log of the value, which carries the Jacobian; b: the value; c: its prior's scale.
+        for i in range(n):
+            scale = work[c + i * sc]
+            t = work[b + i * sb] / scale
+            total += _HALF_LOG_2_OVER_PI - math.log(scale) - 0.5 * t * t + work[a + i * sa]
+            grad[a + i * sa] += 1.0
+            grad[b + i * sb] -= t / scale
+            grad[c + i * sc] += (t * t - 1.0) / scale
+    return total
+
+
+@_jit
+def _backward(
+    step: int, ints: int, cols: int, words: Any, reals: Any, work: Any, grad: Any
+) -> None:
+    """Hand the gradient of a step's result on to its operands (constants take it, for nothing)."""
+    op, out, n = words[step], words[step + 1], words[step + 2]
+    if op == _HALF_NORMAL or op == _SCORES:
+        return
+    if op == _BLOCK:
+        _block_backward(out, ints + words[step + 3], ints, cols, words, reals, work, grad)
+        return
+    end = len(work)
+    a, sa = _at(words[step + 3], end), words[step + 4]
+    extra, length = words[step + 5], words[step + 6]
+    if op == _ADD or op == _SUBTRACT:
+        b, sb = _at(extra, end), length
+        sign = 1.0 if op == _ADD else -1.0
+        for i in range(n):
+            grad[a + i * sa] += grad[out + i]
+        for i in range(n):
+            grad[b + i * sb] += sign * grad[out + i]
+    elif op == _MULTIPLY:
+        b, sb = _at(extra, end), length
+        for i in range(n):
+            grad[a + i * sa] += grad[out + i] * work[b + i * sb]
+        for i in range(n):
+            grad[b + i * sb] += grad[out + i] * work[a + i * sa]
+    elif op == _DIVIDE:
+        b, sb = _at(extra, end), length
+        for i in range(n):
+            grad[a + i * sa] += grad[out + i] / work[b + i * sb]
+        for i in range(n):
+            grad[b + i * sb] -= grad[out + i] * work[out + i] / work[b + i * sb]
+    elif op == _EXP:
+        for i in range(n):
+            grad[a + i] += grad[out + i] * work[out + i]
+    elif op == _GATHER:
+        for i in range(n):
+            grad[a + words[ints + extra + i]] += grad[out + i]
+    elif op == _AVERAGE:
+        group, share = ints + words[ints + extra], cols + words[ints + extra + 1]
+        for i in range(length):
+            grad[a + i] += reals[share + i] * grad[out + words[group + i]]
+    elif op == _LOG_SATURATION:
+        for i in range(n):
+            grad[a + i] += grad[out + i] * _saturation(work[a + i], extra)[1]
+    elif op == _LOG_RISE:
+        for i in range(n):
+            grad[a + i] += grad[out + i] * _rise(work[a + i], extra)[1]
+    elif op == _UNSATURATE:
+        for i in range(n):
+            grad[a + i] += grad[out + i] * _unsaturation(work[a + i], extra)[1]
+
+
+@_jit
+def _run(words: Any, reals: Any, x: Any, work: Any, grad: Any) -> float:
+    """Log-density at `x`, with all results in the workspace."""
+    n_dim, n_steps, used, n_constants = words[1], words[2], words[3], words[4]
+    steps, ints, cols, constants = words[5], words[7], words[8], words[9]
+    for i in range(n_dim):
+        work[i] = x[i]
+    for i in range(n_constants):
+        work[used + i] = reals[constants + i]
+    value = 0.0
+    for k in range(n_steps):
+        value += _forward(steps + k * _COLUMNS, ints, cols, words, reals, work, grad)
+    return value
+
+
+@_jit
+def _evaluate(words: Any, reals: Any, x: Any, gradient: Any) -> float:
+    """Log-density at `x`; its gradient goes into `gradient`."""
+    size, steps, ints, cols = words[3] + words[4], words[5], words[7], words[8]
+    work, grad = np.empty(size), np.zeros(size)
+    value = _run(words, reals, x, work, grad)
+    for k in range(words[2] - 1, -1, -1):
+        _backward(steps + k * _COLUMNS, ints, cols, words, reals, work, grad)
+    for i in range(words[1]):
+        gradient[i] = grad[i]
+    return value
+
+
+_POINTER = numba.types.CPointer(numba.types.double)
+
+
+@numba.cfunc(
+    numba.int64(numba.uint64, _POINTER, _POINTER, _POINTER, numba.types.voidptr), cache=True
+)
+def log_density(dim, x, gradient, value, program):  # noqa: D103 - called from nutpie alone
+    size = numba.carray(program, (1,), np.int64)[0]
+    words, reals = numba.carray(program, size, np.int64), numba.carray(program, size, np.float64)
+    if words[1] != dim:
+        return -1
+    slopes = numba.carray(gradient, dim, np.float64)
+    found = _evaluate(words, reals, numba.carray(x, dim, np.float64), slopes)
+    numba.carray(value, (1,), np.float64)[0] = found
+    if not np.isfinite(found):
+        return 4
+    return 0 if np.all(np.isfinite(slopes)) else 3
+
+
+@numba.cfunc(
+    numba.int64(numba.uint64, numba.uint64, _POINTER, _POINTER, numba.types.voidptr), cache=True
+)
+def expand(dim, expanded, x, out, program):  # noqa: D103 - called from nutpie alone
+    size = numba.carray(program, (1,), np.int64)[0]
+    words, reals = numba.carray(program, size, np.int64), numba.carray(program, size, np.float64)
+    kept = words[6]
+    if words[1] != dim or words[kept] != expanded:
+        return -1
+    places = numba.carray(out, expanded, np.float64)
+    room = words[3] + words[4]
+    work, grad = np.empty(room), np.zeros(room)
+    _run(words, reals, numba.carray(x, dim, np.float64), work, grad)
+    for i in range(expanded):
+        places[i] = work[words[kept + 1 + i]]
+    return 0
+
+
+def evaluate(program: np.ndarray, x: np.ndarray) -> tuple[float, np.ndarray]:
+    """Log-density of a program and its gradient at unconstrained values.
+
+    Parameters
+    ----------
+    program : ndarray of int64
+        From ``Tape.program``.
+    x : ndarray
+        Unconstrained values.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray
+    """
+    x, gradient, value = np.ascontiguousarray(x, dtype=float), np.empty(len(x)), np.empty(1)
+    pointer = ctypes.POINTER(ctypes.c_double)
+    x_at, slopes_at, value_at = (part.ctypes.data_as(pointer) for part in (x, gradient, value))
+    log_density.ctypes(len(x), x_at, slopes_at, value_at, program.ctypes.data)
+    return float(value[0]), gradient
+
+
+def expanded(program: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """What a draw is kept as.
+
+    Parameters
+    ----------
+    program : ndarray of int64
+        From ``Tape.program``.
+    x : ndarray
+        Unconstrained values.
+
+    Returns
+    -------
+    ndarray
+    """
+    x, kept = np.ascontiguousarray(x, dtype=float), np.empty(program[program[6]])
+    pointer = ctypes.POINTER(ctypes.c_double)
+    x_at, kept_at = (part.ctypes.data_as(pointer) for part in (x, kept))
+    expand.ctypes(len(x), len(kept), x_at, kept_at, program.ctypes.data)
+    return kept

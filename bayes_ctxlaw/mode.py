@@ -1,0 +1,337 @@
+"""A fast fit of the law: penalised robust least squares, its mode and the scales of its effects.
+
+A second or two of Gauss-Newton steps instead of sampling. `geometry` reads off it where to start
+and how to lay out what is sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from bayes_ctxlaw.encoding import Encoding, level_dim
+from bayes_ctxlaw.law import LawTerms, mean_score
+from bayes_ctxlaw.priors import Prior, scale_name
+
+ORDER = ("alpha", "B", "beta", "kappa", "delta", "A")
+"""Parameters as they are sampled: what one trades off against comes before it."""
+
+_STEP = 1e-4  # of the numerical derivative of P by each of the six totals
+_ROUNDS = 8  # of effect scales re-estimated from the mode
+_ROUNDS_NEAR = 3  # the same, from a mode at other references
+_SWEEPS = 25  # Gauss-Newton steps within a round
+
+Block = tuple[str, str | None, slice]
+"""Parameter, level (None: the population value), and their places among all unknowns."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Columns of the linear predictors, in sampling order."""
+
+    blocks: list[Block]
+    matrices: dict[str, sp.csr_matrix]
+    size: int
+
+    def of(self, name: str) -> list[Block]:
+        """Blocks of a parameter."""
+        return [block for block in self.blocks if block[0] == name]
+
+
+def _layout(
+    encoding: Encoding,
+    obs: xr.Dataset,
+    parameters: tuple[str, ...],
+    effects: Mapping[str, tuple[str, ...]],
+) -> _Layout:
+    n, at, blocks, matrices = obs.sizes["obs_id"], 0, [], {}
+    columns: dict[str, list[np.ndarray]] = {}
+    for name in ORDER:
+        if name not in parameters:
+            continue
+        for level in (None, *effects[name]):
+            width = 1 if level is None else len(encoding.labels[level])
+            codes = np.zeros(n, dtype=int) if level is None else encoding.codes(obs, level)
+            blocks.append((name, level, slice(at, at + width)))
+            columns.setdefault(name, []).append(at + codes)
+            at += width
+    for name, parts in columns.items():
+        rows = np.tile(np.arange(n), len(parts))
+        at_each = np.ones(len(rows)), (rows, np.concatenate(parts))
+        matrices[name] = sp.csr_matrix(at_each, shape=(n, at))
+    return _Layout(blocks, matrices, at)
+
+
+def _law_arguments(totals: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    arguments = {"log_A": totals["A"], "log_B": totals["B"]}
+    for name in ("alpha", "beta", "kappa"):
+        if name in totals:
+            arguments[name] = np.exp(np.clip(totals[name], -12.0, 8.0))
+    if "delta" in totals:
+        arguments["delta"] = totals["delta"]
+    return arguments
+
+
+def _evaluate(
+    totals: dict[str, np.ndarray], design: Mapping[str, np.ndarray], terms: LawTerms
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """P and its derivative by each total."""
+    mean = mean_score(_law_arguments(totals), design, terms)
+    slopes = {}
+    for name in totals:
+        up = mean_score(_law_arguments({**totals, name: totals[name] + _STEP}), design, terms)
+        down = mean_score(_law_arguments({**totals, name: totals[name] - _STEP}), design, terms)
+        slopes[name] = (up - down) / (2 * _STEP)
+    return mean, slopes
+
+
+class Objective:
+    """Penalised robust least squares of the law, for fixed effect scales."""
+
+    def __init__(
+        self,
+        obs: xr.Dataset,
+        encoding: Encoding,
+        terms: LawTerms,
+        effects: Mapping[str, tuple[str, ...]],
+        priors: Mapping[str, Prior],
+    ) -> None:
+        self.terms, self.priors = terms, priors
+        self.design = encoding.design(obs, terms)
+        self.layout = _layout(encoding, obs, terms.parameters, effects)
+        self.codes = {level: encoding.codes(obs, level) for level in encoding.labels}
+        ends = {level: block for block in self.layout.of("delta") if (level := block[1])}
+        # The labels whose windows end somewhere, each by itself.
+        self.window_block = ends.get("task", ends.get("llm"))
+        self.score = obs["score"].values.astype(float)
+        items = obs["n_items"].values.astype(float) if "n_items" in obs else np.full(1, np.nan)
+        self.items = np.broadcast_to(np.where(np.isnan(items), 500.0, items), self.score.shape)
+        self.mean = np.zeros(self.layout.size)
+        for name, level, span in self.layout.blocks:
+            if level is None:
+                self.mean[span] = priors[name].loc
+        self.noise = 0.05
+
+    def totals(self, b: np.ndarray) -> dict[str, np.ndarray]:
+        """Parameters of every observation, by name."""
+        return {name: self.layout.matrices[name] @ b for name in self.terms.parameters}
+
+    def variance(self, mean: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Squared scale of the scores around P, which is drawn in by half an item."""
+        p = (items * mean + 0.5) / (items + 1.0)
+        return p * (1.0 - p) * (1.0 / items + self.noise**2)
+
+    def precision(self, scales: Mapping[str, float]) -> np.ndarray:
+        """Prior precision of every unknown."""
+        out = np.empty(self.layout.size)
+        for name, level, span in self.layout.blocks:
+            scale = self.priors[name].scale if level is None else scales[scale_name(name, level)]
+            out[span] = scale**-2
+        return out
+
+    def linearise(self, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Residuals, weights of a Student-t with four degrees of freedom, slopes by total."""
+        mean, slopes = _evaluate(self.totals(b), self.design, self.terms)
+        variance = self.variance(mean, self.items)
+        residual = self.score - mean
+        return residual, 5.0 / (4.0 * variance + residual**2), slopes
+
+    def loss(self, b: np.ndarray, precision: np.ndarray, variance: np.ndarray) -> float:
+        """What `climb` makes small, at fixed variances."""
+        mean = mean_score(_law_arguments(self.totals(b)), self.design, self.terms)
+        residual = self.score - mean
+        return float(
+            2.5 * np.log1p(residual**2 / (4.0 * variance)).sum()
+            + 0.5 * (precision * (b - self.mean) ** 2).sum()
+        )
+
+    def jacobian(self, slopes: Mapping[str, np.ndarray]) -> sp.csr_matrix:
+        """Derivative of P by every unknown."""
+        return sum(
+            sp.diags_array(slopes[name]) @ self.layout.matrices[name] for name in slopes
+        ).tocsr()
+
+    def climb(self, b: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Levenberg-Marquardt to the mode; returns it and the Gauss-Newton Hessian there."""
+        damping = 1e-2
+        for _ in range(_SWEEPS):
+            residual, weight, slopes = self.linearise(b)
+            jac = self.jacobian(slopes)
+            hessian = (jac.T @ (sp.diags_array(weight) @ jac)).toarray()
+            hessian[np.diag_indices_from(hessian)] += precision
+            gradient = jac.T @ (weight * residual) - precision * (b - self.mean)
+            variance = np.maximum((5.0 / weight - residual**2) / 4.0, 1e-12)
+            before = self.loss(b, precision, variance)
+            while damping < 1e6:
+                damped = hessian + damping * np.diag(np.diag(hessian))
+                step = scipy.linalg.solve(damped, gradient, assume_a="pos")
+                after = self.loss(b + step, precision, variance)
+                if after <= before:
+                    break
+                damping *= 5.0
+            else:
+                break
+            b, damping = b + step, max(damping / 5.0, 1e-8)
+            if before - after < 1e-6 * max(1.0, abs(before)):
+                break
+        return b, hessian
+
+    def update_noise(self, b: np.ndarray) -> None:
+        """Overdispersion from the median absolute residual, which outliers do not move."""
+        residual, weight, _ = self.linearise(b)
+        variance = np.maximum((5.0 / weight - residual**2) / 4.0, 1e-12)
+        unit = variance / (1.0 / self.items + self.noise**2)
+        ratio = np.median(np.abs(residual) / np.sqrt(unit)) / 0.74
+        self.noise = float(
+            np.clip(np.sqrt(max(ratio**2 - np.median(1 / self.items), 0)), 0.01, 0.5)
+        )
+
+    def profile(
+        self, b: np.ndarray, codes: np.ndarray, here: np.ndarray, scale: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Steps of delta from where each group of observations has it, and the log-density there.
+
+        All else is held at `b`; a priori the value of a group is Normal(0, `scale`), and `here`
+        at `b`.
+        """
+        _, weight, slopes = self.linearise(b)
+        scale = np.broadcast_to(scale, here.shape)[:, None]
+        curvature = np.bincount(codes, weight * slopes["delta"] ** 2, len(here))[:, None]
+        near = np.linspace(-6.0, 6.0, 61) / np.sqrt(curvature + scale**-2)
+        far = np.linspace(-6.0, 6.0, 241) * scale - here[:, None]
+        step = np.sort(np.concatenate([near, far], axis=1), axis=1)
+        totals = {name: value[:, None] for name, value in self.totals(b).items()}
+        totals["delta"] = totals["delta"] + step[codes]
+        design = {key: np.asarray(value)[:, None] for key, value in self.design.items()}
+        mean = mean_score(_law_arguments(totals), design, self.terms)
+        variance = self.variance(mean, self.items[:, None])
+        each = -2.5 * np.log1p((self.score[:, None] - mean) ** 2 / (4.0 * variance))
+        log_density = -0.5 * ((here[:, None] + step) / scale) ** 2
+        np.add.at(log_density, codes, each - 0.5 * np.log(variance))
+        return step, log_density
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Where the penalised fit is, and what it was found with.
+
+    Attributes
+    ----------
+    fit : Objective
+    values : ndarray
+        All unknowns, as laid out by the fit's blocks.
+    hessian : ndarray
+        Gauss-Newton, priors included.
+    scales : dict of str to float
+        Standard deviations of effects.
+    """
+
+    fit: Objective
+    values: np.ndarray
+    hessian: np.ndarray
+    scales: dict[str, float]
+
+    @property
+    def start(self) -> dict[str, np.ndarray]:
+        """Population values, effects, scales and overdispersion by name."""
+        start: dict[str, np.ndarray] = {}
+        for name, level, span in self.fit.layout.blocks:
+            if level is None:
+                start[f"mu_{name}"] = self.values[span][0]
+            else:
+                start[f"{name}_{level_dim(level)}"] = self.values[span]
+        scales = {key: np.asarray(value) for key, value in self.scales.items()}
+        return start | scales | {"overdispersion": np.asarray(self.fit.noise)}
+
+
+def find_mode(
+    obs: xr.Dataset,
+    encoding: Encoding,
+    terms: LawTerms,
+    effects: Mapping[str, tuple[str, ...]],
+    priors: Mapping[str, Prior],
+    near: Mode | None = None,
+    moved: float = 0.0,
+) -> Mode:
+    """Laplace-EM: the mode at given effect scales, then the scales at the mode, in turn.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+    encoding : Encoding
+    terms : LawTerms
+    effects : mapping of str to tuple of str
+        Parameter → levels whose effects it has.
+    priors : mapping of str to Prior
+    near : Mode, optional
+        Of the same data at a reference prompt length exp(`moved`) times shorter: where the search
+        starts, to be shorter.
+    moved : float
+
+    Returns
+    -------
+    Mode
+    """
+    # Hundreds of solves of a few hundred unknowns: on a busy machine several threads cost minutes.
+    with threadpool_limits(1):
+        return _climb_and_rescale(Objective(obs, encoding, terms, effects, priors), near, moved)
+
+
+def _climb_and_rescale(fit: Objective, near: Mode | None, moved: float) -> Mode:
+    scales = {
+        scale_name(name, level): 0.67 * fit.priors[scale_name(name, level)].scale
+        for name, level, _ in fit.layout.blocks
+        if level is not None
+    }
+    b = fit.mean.copy()
+    if near is not None:
+        scales, fit.noise, b = dict(near.scales), near.fit.noise, near.values.copy()
+        at = {block[0]: block[2] for block in fit.layout.blocks if block[1] is None}
+        b[at["B"]] += np.exp(b[at["beta"]]) * moved
+    for _ in range(_ROUNDS if near is None else _ROUNDS_NEAR):
+        precision = fit.precision(scales)
+        b, hessian = fit.climb(b, precision)
+        if fit.window_block is not None:
+            b, hessian = _out_of_corners(fit, b, hessian, precision, scales)
+        fit.update_noise(b)
+        spread = np.diag(scipy.linalg.inv(hessian))
+        for name, level, span in fit.layout.blocks:
+            if level is not None:
+                key = scale_name(name, level)
+                # EM step of a normal scale, held within the reach of its prior.
+                moment = float(np.sqrt(np.mean(b[span] ** 2 + spread[span])))
+                most = fit.priors[key].scale
+                scales[key] = float(np.clip(moment, 0.05 * most, 2.0 * most))
+    return Mode(fit, b, hessian, scales)
+
+
+def _out_of_corners(
+    fit: Objective,
+    b: np.ndarray,
+    hessian: np.ndarray,
+    precision: np.ndarray,
+    scales: Mapping[str, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """From where a window's end has got stuck beyond a score that contradicts it, on to the mode.
+
+    No slope leads out: far from a window's end the score is the same wherever the end is.
+    """
+    name, level, span = fit.window_block
+    scale = scales[scale_name(name, level)]
+    step, log_density = fit.profile(b, fit.codes[level], b[span], scale)
+    best = log_density.argmax(axis=1)
+    gain = log_density.max(axis=1) - [
+        np.interp(0.0, *each) for each in zip(step, log_density, strict=True)
+    ]
+    if not (gain > 1.0).any():
+        return b, hessian
+    b = b.copy()
+    b[span] += np.where(gain > 1.0, step[np.arange(len(best)), best], 0.0)
+    return fit.climb(b, precision)

@@ -1,0 +1,47 @@
+"""What a law is beside its observations: terms, likelihood, levels of effects, priors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bayes_ctxlaw.encoding import Encoding
+from bayes_ctxlaw.law import LawTerms
+from bayes_ctxlaw.priors import Prior
+
+
+@dataclass(frozen=True)
+class Specification:
+    """All that decides the model beside the observations.
+
+    Attributes
+    ----------
+    terms : LawTerms
+        Form of the law.
+    likelihood : str
+        Resolved observation model, not ``"auto"``.
+    levels : dict of str to tuple of str
+        Level → parameters its effects act on.
+    priors : dict of str to Prior
+        Priors by name.
+    """
+
+    terms: LawTerms
+    likelihood: str
+    levels: dict[str, tuple[str, ...]]
+    priors: dict[str, Prior]
+
+    def levels_of(self, parameter: str, encoding: Encoding) -> tuple[str, ...]:
+        """Levels in the data whose labels may shift `parameter`, with one label or more."""
+        return tuple(
+            level
+            for level, parameters in self.levels.items()
+            if parameter in parameters and level in encoding.labels
+        )
+
+    def effects_of(self, parameter: str, encoding: Encoding) -> tuple[str, ...]:
+        """Those with at least two labels: the effect of a single one is in the population."""
+        return tuple(
+            level
+            for level in self.levels_of(parameter, encoding)
+            if len(encoding.labels[level]) > 1
+        )

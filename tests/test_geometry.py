@@ -1,0 +1,121 @@
+"""The fast fit and what it says of the parameters: where the data put them, and how surely."""
+
+import time
+
+import numpy as np
+import pytest
+from test_graph import CASES, DATASETS, made_up
+
+from bayes_ctxlaw.context_law import ContextLaw
+from bayes_ctxlaw.datasets import load_dataset
+from bayes_ctxlaw.geometry import Averages, centre, choose_geometry
+from bayes_ctxlaw.mode import find_mode
+
+
+def prepared(name):
+    make, options = CASES[name]
+    law = ContextLaw(**options)
+    law._prepare(make())
+    return law
+
+
+def mode_of(law):
+    effects = {p: law.spec.effects_of(p, law.encoding) for p in law.terms.parameters}
+    return find_mode(law.obs, law.encoding, law.terms, effects, law.priors)
+
+
+class TestMode:
+    @pytest.mark.parametrize("dataset", DATASETS)
+    def test_quick(self, dataset):
+        begin = time.perf_counter()
+        ContextLaw()._prepare(load_dataset(dataset))
+        assert time.perf_counter() - begin < 5.0
+
+    @pytest.mark.parametrize("dataset", DATASETS)
+    def test_it_fits(self, dataset):
+        mode = mode_of(prepared(dataset))
+        assert np.abs(mode.fit.linearise(mode.values)[0]).mean() < 0.03
+        assert np.abs(mode.fit.linearise(np.zeros_like(mode.values))[0]).mean() > 0.1
+
+    def test_an_end_of_the_window_in_a_corner_is_found(self):
+        """A score of 0.8 at twice the window, where the search would take the window to end."""
+        law = prepared("helmet_icl")
+        start, labels = law._geometry.start, law.encoding.labels
+        llm = labels["llm"].index("Llama-3-70B-θ")
+        technique = labels["technique"].index("theta-frozen")
+        end = start["mu_delta"] + start["delta_llm"][llm] + start["delta_technique"][technique]
+        assert np.log(8) < end < np.log(16)  # 0.766 at 65536 tokens, 0.002 at 131072, of 8192
+
+    def test_the_same_twice(self):
+        first, second = (mode_of(prepared("counts")) for _ in range(2))
+        np.testing.assert_array_equal(first.values, second.values)
+        assert centre(first) == centre(second)
+
+    def test_at_the_centre_of_the_data_level_and_slope_say_different_things(self):
+        law = prepared("montgomery2025")
+        assert abs(centre(mode_of(law))) < 0.3  # the reference has been moved there
+
+
+class TestBlocks:
+    @pytest.mark.parametrize("name", CASES)
+    def test_every_parameter_has_one_with_all_its_unknowns(self, name):
+        law = prepared(name)
+        blocks = law._geometry.blocks
+        assert set(blocks) == set(law.terms.parameters)
+        for parameter, block in blocks.items():
+            levels = law.spec.effects_of(parameter, law.encoding)
+            assert set(block.levels) == {None, *levels}
+            sizes = {
+                level: span.stop - span.start
+                for level, span in zip(block.levels, block.spans, strict=True)
+            }
+            assert sizes == {None: 1} | {lv: len(law.encoding.labels[lv]) for lv in levels}
+            assert block.size == sum(sizes.values())
+            if block.apart:
+                assert block.apart == max(sizes.values())
+            else:
+                eigenvalues = np.linalg.eigvalsh(block.precision)
+                assert eigenvalues.min() > -1e-9 * max(1.0, eigenvalues.max())
+            assert (block.weight >= 0).all()
+
+    @pytest.mark.parametrize("name", CASES)
+    def test_members_of_a_stratum_are_its_labels(self, name):
+        law = prepared(name)
+        strata = law.encoding.strata(law.obs)
+        for block in law._geometry.blocks.values():
+            for level, span, member in zip(block.levels, block.spans, block.members.T, strict=True):
+                code = 0 if level is None else strata.codes[level]
+                np.testing.assert_array_equal(member, span.start + code)
+
+    @pytest.mark.parametrize("dataset", DATASETS)
+    def test_a_measurement_leaves_the_mode_where_it_is(self, dataset):
+        """Where the effect scales are those of the mode, prior and measurement peak at it."""
+        law = prepared(dataset)
+        mode = mode_of(law)
+        precision = mode.fit.precision(mode.scales)
+        for name in ("alpha", "B", "beta", "kappa"):
+            block = choose_geometry(mode, law.encoding.strata(law.obs)).blocks[name]
+            spans = [span for *_, span in mode.fit.layout.of(name)]
+            whole = slice(spans[0].start, spans[-1].stop)
+            total = block.precision + np.diag(precision[whole])
+            found = np.linalg.solve(total, block.pull)
+            expected = mode.values[whole] - mode.fit.mean[whole]
+            np.testing.assert_allclose(found, expected, atol=1e-8)
+
+    def test_what_more_scores_say_is_more(self):
+        obs = made_up()
+        few, many = ContextLaw(likelihood="student_t"), ContextLaw(likelihood="student_t")
+        few._prepare(obs.assign(n_items=obs["n_items"] * 0 + 5))
+        many._prepare(obs.assign(n_items=obs["n_items"] * 0 + 5000))
+        weights = [law._geometry.blocks["A"].weight.sum() for law in (few, many)]
+        assert weights[1] > weights[0]
+
+
+class TestAverages:
+    def test_of_groups(self):
+        averages = Averages.by(np.array([0, 0, 1]), np.array([1.0, 3.0, 2.0]))
+        np.testing.assert_allclose(averages.of(np.array([2.0, 6.0, 7.0])), [5.0, 7.0])
+
+    def test_without_weight_all_count_alike(self):
+        averages = Averages.by(np.array([0, 0]), np.zeros(2))
+        np.testing.assert_allclose(averages.share, 0.5)
