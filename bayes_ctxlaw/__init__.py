@@ -1,17 +1,14 @@
 """Forecast language-model scores with honest uncertainty: context-aware scaling laws in PyMC.
 
 ``import bayes_ctxlaw as bcl``; the usual way is ``bcl.as_observations`` or ``bcl.load_dataset``,
-``bcl.ContextLaw().fit``, ``law.predict(bcl.grid(...))``. PyMC is imported when a model is built,
-matplotlib when something is drawn.
+``bcl.ContextLaw().fit``, ``law.predict(bcl.grid(...))``. Whatever is used is imported then: PyMC
+when a model is built, matplotlib when something is drawn.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from bayes_ctxlaw._version import __version__
-from bayes_ctxlaw.aggregation import aggregate_items
-from bayes_ctxlaw.compute import list_models, model_compute, training_flops
-from bayes_ctxlaw.context_law import ContextLaw
-from bayes_ctxlaw.datasets import list_datasets, load_dataset
 from bayes_ctxlaw.errors import (
     BayesCtxlawError,
     FileFormatError,
@@ -20,8 +17,17 @@ from bayes_ctxlaw.errors import (
     SpecificationError,
     UnknownLabelError,
 )
-from bayes_ctxlaw.observations import as_design, as_observations, grid
-from bayes_ctxlaw.priors import Prior, between, half_normal
+
+if TYPE_CHECKING:  # what editors and type checkers see
+    from bayes_ctxlaw import plots
+    from bayes_ctxlaw.aggregation import aggregate_items
+    from bayes_ctxlaw.compute import list_models, model_compute, training_flops
+    from bayes_ctxlaw.context_law import ContextLaw
+    from bayes_ctxlaw.datasets import list_datasets, load_dataset
+    from bayes_ctxlaw.observations import as_design, as_observations, grid
+    from bayes_ctxlaw.priors import Prior, between, half_normal
+    from bayes_ctxlaw.validation import splits
+    from bayes_ctxlaw.validation.backtest import backtest
 
 __all__ = [
     "BayesCtxlawError",
@@ -50,16 +56,35 @@ __all__ = [
 ]
 
 
-# Loaded on first use: a process that only fits needs neither drawing nor backtests.
-_LATER = {
-    "backtest": "bayes_ctxlaw.validation.backtest",
-    "plots": "bayes_ctxlaw.plots",
-    "splits": "bayes_ctxlaw.validation.splits",
+_HOMES = {
+    "ContextLaw": "context_law",
+    "Prior": "priors",
+    "aggregate_items": "aggregation",
+    "as_design": "observations",
+    "as_observations": "observations",
+    "backtest": "validation.backtest",
+    "between": "priors",
+    "grid": "observations",
+    "half_normal": "priors",
+    "list_datasets": "datasets",
+    "list_models": "compute",
+    "load_dataset": "datasets",
+    "model_compute": "compute",
+    "plots": "plots",
+    "splits": "validation.splits",
+    "training_flops": "compute",
 }
+"""Where each public name is, for it is imported on first use (PEP 562)."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_LATER[name])
-    return getattr(module, name, module)  # what is called so in the module, or the module itself
+    module = import_module(f"{__name__}.{_HOMES[name]}")
+    # What is called so in the module, or the module itself.
+    value = globals()[name] = getattr(module, name, module)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@
 writes 1,000,000 simulated items to Parquet and to CSV and collapses each to its design cells with
 ``aggregate_items``; the rival reads the file whole with pandas and groups it. Then it predicts
 100,000 rows from 4,000 draws. Every step runs in a process of its own, whose peak memory is
-printed; an interpreter that has only imported what a step needs is the first line.
+printed (Linux only); an interpreter that has only imported what a step needs is the first line.
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ prediction = law.predict(at)
 print(prediction.sizes["obs_id"], "rows")
 """
 MEASURED = """
-import resource, time
+import time
 begin = time.perf_counter()
 {code}
 seconds = time.perf_counter() - begin
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not getrusage: its peak begins with that of the process that started this one.
+status = open("/proc/self/status").read()
+peak = int(status.split("VmHWM:")[1].split()[0])
 print(f"{{seconds:.2f}} s, peak {{peak / 2**20:.2f}} GiB")
 """
 
