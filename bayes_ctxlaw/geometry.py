@@ -128,8 +128,7 @@ class Geometry:
     in_widths : bool
         Whether ends of windows are known in widths of the penalty, and so the better the sharper it
         is. They are where several tasks show the same ends. With one task it is the other way
-        round: the sharpness of a technique rests on few ends, and following it from one to the
-        next costs half the effective draws on HELMET's scores (benchmarks/sampling_speed.py).
+        round: the sharpness of a technique rests on few ends, and chains that follow it mix slowly.
     start : dict
         Mode of every population value, effect and scale, by name.
     """

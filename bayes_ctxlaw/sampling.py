@@ -21,8 +21,7 @@ TARGET_ACCEPT = 0.95
 """Default of NUTS' target acceptance.
 
 Where a penalty comes out sharp, the end of a window is a wall that the longer steps of a lower
-target run into: the paper's points gave divergences at 0.9 and none at 0.95, at about the same
-number of leapfrog steps for an effective draw.
+target run into, and diverge.
 """
 
 
