@@ -19,7 +19,7 @@ from bayes_ctxlaw.errors import (
 )
 
 if TYPE_CHECKING:  # what editors and type checkers see
-    from bayes_ctxlaw import plots
+    from bayes_ctxlaw import plots, rivals
     from bayes_ctxlaw.aggregation import aggregate_items
     from bayes_ctxlaw.compute import list_models, model_compute, training_flops
     from bayes_ctxlaw.context_law import ContextLaw
@@ -51,6 +51,7 @@ __all__ = [
     "load_dataset",
     "model_compute",
     "plots",
+    "rivals",
     "splits",
     "training_flops",
 ]
@@ -71,6 +72,7 @@ _HOMES = {
     "load_dataset": "datasets",
     "model_compute": "compute",
     "plots": "plots",
+    "rivals": "rivals",
     "splits": "validation.splits",
     "training_flops": "compute",
 }

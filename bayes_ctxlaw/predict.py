@@ -306,12 +306,54 @@ def predict(
     """
     check_options(kind, ci_prob, new_levels)
     predictor.check_labels(at, kind, new_levels)
+    out = summarise(
+        predictor.blocks(at, kind),
+        at,
+        predictor.encoding,
+        ci_prob=ci_prob,
+        shape=shape,
+        samples=samples,
+    )
+    return out.assign_attrs(prediction_kind=kind, new_levels=new_levels)
+
+
+def summarise(
+    blocks: Iterable[np.ndarray],
+    at: xr.Dataset,
+    encoding: Encoding,
+    *,
+    ci_prob: float,
+    shape: tuple[int, int],
+    samples: bool,
+    origin: str = "posterior",
+) -> xr.Dataset:
+    """Mean, spread and equal-tailed interval of draws at every row of a design.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        Draws of the scores, block after block of rows: arrays (draw, row).
+    at : xr.Dataset
+        Design.
+    encoding : Encoding
+        Of the fit; tells how far a row lies beyond the data.
+    ci_prob, shape, samples
+        As in `predict`.
+    origin : str
+        What the draws are of, for the names of the variables in words.
+
+    Returns
+    -------
+    xr.Dataset
+        The design with ``mean``, ``sd``, ``median``, ``lower``, ``upper``, ``extrapolation`` and,
+        if asked for, ``samples``.
+    """
     tail = (1.0 - ci_prob) / 2.0
     size = at.sizes["obs_id"]
     mean, sd, lower, median, upper = summary = np.empty((5, size))
-    kept = np.empty((predictor.size, size)) if samples else None
+    kept = np.empty((shape[0] * shape[1], size)) if samples else None
     first = 0
-    for scores in predictor.blocks(at, kind):
+    for scores in blocks:
         rows = slice(first, first + scores.shape[1])
         first = rows.stop
         if kept is not None:
@@ -323,14 +365,14 @@ def predict(
     out = at.copy()
     interval = f"{100 * ci_prob:g} % equal-tailed interval"
     for name, values, text in (
-        ("mean", mean, "posterior mean of the score"),
-        ("sd", sd, "posterior standard deviation of the score"),
-        ("median", median, "posterior median of the score"),
+        ("mean", mean, f"{origin} mean of the score"),
+        ("sd", sd, f"{origin} standard deviation of the score"),
+        ("median", median, f"{origin} median of the score"),
         ("lower", lower, f"lower end of the {interval}"),
         ("upper", upper, f"upper end of the {interval}"),
     ):
         out[name] = ("obs_id", values, {"units": "1", "long_name": text})
-    beyond = predictor.encoding.extrapolation(at)
+    beyond = encoding.extrapolation(at)
     out = out.assign_coords(axis=list(beyond))
     out["extrapolation"] = (
         ("obs_id", "axis"),
@@ -340,10 +382,4 @@ def predict(
     if kept is not None:
         out["samples"] = (("chain", "draw", "obs_id"), kept.reshape(*shape, -1), {"units": "1"})
         out = out.assign_coords(chain=np.arange(shape[0]), draw=np.arange(shape[1]))
-    out.attrs |= {
-        "prediction_kind": kind,
-        "ci_prob": float(ci_prob),
-        "ci_kind": "equal-tailed",
-        "new_levels": new_levels,
-    }
-    return out
+    return out.assign_attrs(ci_prob=float(ci_prob), ci_kind="equal-tailed")

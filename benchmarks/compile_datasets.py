@@ -2,9 +2,9 @@
 
     python benchmarks/compile_datasets.py --shared ../shared/data
 
-writes ``montgomery2025.csv``, ``helmet_icl.csv`` and ``model_compute.csv`` to
-``bayes_ctxlaw/datasets`` (or ``--out``). Nothing is measured, estimated or filled in here: columns
-are renamed to the schema, and the few changes of value are said and explained below.
+writes the bundled tables and ``model_compute.csv`` to ``bayes_ctxlaw/datasets`` (or ``--out``).
+Nothing is measured, estimated or filled in here: columns are renamed to the schema, and what is
+left out and the few changes of value are said and explained below.
 """
 
 from __future__ import annotations
@@ -27,6 +27,15 @@ MONTGOMERY_METRICS = {
 # The only checkpoints whose claimed window is longer than the trained one although nothing says
 # that an extension was switched on beyond the trained one.
 CLAIMED_ONLY = ("Qwen2.5-7B", "Qwen2.5-7B-Inst")
+
+LCEG_EXTENSION_TOKENS = 1_000_000_000
+"""Every method that was tuned saw the same 1B tokens of SlimPajama."""
+
+MANY_SHOT_ITEMS = 250
+"""Test items behind a score. It is the mean of 10 draws of demonstrations, so of 2500 answers, but
+always to the same 250 items: how hard those happen to be does not average out over draws. 2500
+would claim a tenth of that noise; 250 is at most too careful about items not yet seen. The noise of
+the draws themselves, `draws_sd` / √10, is no sampling of items and left to the fitted noise."""
 
 
 def montgomery2025(shared: Path) -> pd.DataFrame:
@@ -61,8 +70,6 @@ def helmet_icl(shared: Path) -> pd.DataFrame:
     if unknown:
         raise ValueError(f"notes begin with something other than base or instruct: {unknown}")
     claimed_only = raw["model"].isin(CLAIMED_ONLY)
-    # "princeton-nlp/HELMET gh-pages data/<file> @<commit>; arXiv:2410.02694"
-    origin, paper = raw["source"].str.split("; ").str[0], raw["source"].str.split("; ").str[1]
     return pd.DataFrame(
         {
             "task": raw["task"],
@@ -80,7 +87,66 @@ def helmet_icl(shared: Path) -> pd.DataFrame:
             "chance": raw["chance"],
             "metric": "accuracy (mean of 5 classification sets)",
             "instruct": kind == "instruct",
-            "source": paper + ", " + origin.str.removeprefix("princeton-nlp/"),
+            "source": _paper_first(raw["source"]),
+        }
+    )
+
+
+def lceg_ruler(shared: Path) -> pd.DataFrame:
+    """RULER at five lengths for eleven ways to extend Llama-2-7B."""
+    raw = _read(shared / "lceg_ruler_subtasks.csv")
+    # The paper's tables contradict each other on which of these columns is which.
+    raw = raw[~raw["notes"].str.contains("SWAPPED")]
+    partial = raw["notes"].str.contains("partial-credit")
+    # The published sum of tokens is taken apart; compute counts both, by the rule 6·N·D.
+    extended = raw["notes"].str.contains("base pretraining + 1B SlimPajama", regex=False)
+    extension_tokens = extended * LCEG_EXTENSION_TOKENS
+    train_tokens = raw["train_tokens"] - extension_tokens
+    return pd.DataFrame(
+        {
+            "task": raw["task"],
+            "llm": raw["model"].str.replace(" + ", "-", regex=False),
+            "family": raw["family"],
+            "technique": raw["technique"],
+            "compute": training_flops(raw["n_params"], train_tokens, extension_tokens),
+            "extension_tokens": extension_tokens,
+            "context_window": raw["n_ctx"],
+            "prompt_tokens": raw["n_prompt_tokens"],
+            "score": raw["score"],
+            "n_items": raw["n_instances"],
+            "metric": partial.map({True: "string match (partial credit)", False: "string match"}),
+            "source": "arXiv:2409.12181, subtask tables",
+        }
+    ).reset_index(drop=True)
+
+
+def many_shot_icl(shared: Path) -> pd.DataFrame:
+    """Classification with 1 to 2000 random demonstrations, Llama-2-7B at three windows."""
+    raw = _read(shared / "many_shot_icl.csv")
+    # Retrieved demonstrations are a different task.
+    raw = raw[~(raw["model"] + raw["task"]).str.contains("BM25-retrieved")]
+    # Those of Mistral-7B: its tokens are undisclosed, so it has no compute.
+    raw = raw[raw["train_tokens"].notna()].reset_index(drop=True)
+    llm = raw["model"].str.split("/").str[1]
+    return pd.DataFrame(
+        {
+            "task": raw["task"],
+            "llm": llm,
+            "family": raw["family"],
+            "technique": raw["technique"],
+            "compute": training_flops(raw["n_params"], raw["train_tokens"]),
+            "n_params": raw["n_params"],
+            "train_tokens": raw["train_tokens"],
+            "context_window": raw["n_ctx"],
+            "prompt_tokens": raw["n_prompt_tokens"].astype(int),
+            "score": raw["score"],
+            "n_items": MANY_SHOT_ITEMS,
+            "chance": raw["chance"],
+            "shots": raw["n_shots"],
+            "draws_sd": raw["notes"].str.extract(r"sd over draws=([\d.]+)")[0].astype(float),
+            "metric": "accuracy (mean of 10 draws of demonstrations)",
+            "instruct": llm.str.endswith(("-chat-hf", "-Instruct")),
+            "source": _paper_first(raw["source"]),
         }
     )
 
@@ -104,12 +170,20 @@ def model_compute(shared: Path) -> pd.DataFrame:
 TABLES = {
     "montgomery2025": montgomery2025,
     "helmet_icl": helmet_icl,
+    "lceg_ruler": lceg_ruler,
+    "many_shot_icl": many_shot_icl,
     "model_compute": model_compute,
 }
 
 
 def _read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path)
+
+
+def _paper_first(source: pd.Series) -> pd.Series:
+    """Turn "owner/repository file @commit; paper" into "paper, repository file @commit"."""
+    origin, paper = source.str.split("; ").str[0], source.str.split("; ").str[1]
+    return paper + ", " + origin.str.split("/", n=1).str[1]
 
 
 def main() -> None:

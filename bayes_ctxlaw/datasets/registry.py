@@ -84,4 +84,53 @@ REGISTRY = (
             "`claimed_window`."
         ),
     ),
+    DatasetInfo(
+        name="lceg_ruler",
+        rows=637,
+        tasks=13,
+        llms=11,
+        description=(
+            "Llama-2-7B as it is and with its window extended in ten ways (position "
+            "interpolation, YaRN, NTK, CLEX, LongLoRA and others; those that were tuned saw the "
+            "same 1B tokens), on 13 tasks of RULER at 4k to 64k tokens, 500 items a cell."
+        ),
+        source="arXiv:2409.12181",
+        licence=(
+            "Scores published as tables in the paper and compiled here; cite the paper. The terms "
+            "of the paper itself are on its arXiv page; its code repository states none."
+        ),
+        good_for=(
+            "Context-extension techniques side by side: one base, one set of tuning tokens. "
+            "Compute is all but constant, so nothing is learned of its exponent. Longer prompts "
+            "are distractors here: scores fall inside the window. The 8 tasks whose `metric` is "
+            "`string match` are counts of items; the other 5 give partial credit. "
+            "`prompt_tokens` is the nominal length. `context_window` is the trained one; the "
+            "frozen methods, NTK, CLEX and Landmark still score past it. The 26 rows of YaRN and "
+            "CLEX at 4k are left out: the paper contradicts itself on which is which."
+        ),
+    ),
+    DatasetInfo(
+        name="many_shot_icl",
+        rows=148,
+        tasks=3,
+        llms=5,
+        description=(
+            "Classification into 6 to 151 classes with 1 to 2000 random demonstrations: "
+            "accuracy of Llama-2-7B with windows of 4k, 32k (position interpolation) and 80k "
+            "tokens (NTK/ABF), mean of 10 draws of demonstrations on the same 250 items."
+        ),
+        source="arXiv:2405.00200; github.com/abertsch72/long-context-icl",
+        licence=(
+            "Means of results published in the repository, which is under the MIT licence "
+            "(copyright 2024 Amanda Bertsch); cite the paper."
+        ),
+        good_for=(
+            "The rising context term, over three decades of prompt length, all inside the "
+            "window. Token counts are estimates. One value of compute, that of pre-training: the "
+            "tokens of the extensions are not in the source. `n_items` is 250, not 2500, as all "
+            "draws share their items; `draws_sd` is the spread over draws. Rows of Mistral-7B are "
+            "left out, since its training tokens are undisclosed, and so are retrieved "
+            "demonstrations, a different task."
+        ),
+    ),
 )
