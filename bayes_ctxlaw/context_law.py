@@ -7,14 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw import predict as _predict
 from bayes_ctxlaw._version import __version__
-from bayes_ctxlaw.encoding import BASE_LEVELS, Encoding, check_references, parse_groups
+from bayes_ctxlaw.encoding import DEFAULT_LEVELS, Encoding, check_references, parse_groups
 from bayes_ctxlaw.errors import NotFittedError, ObservationError
 from bayes_ctxlaw.geometry import Geometry, centre, choose_geometry
 from bayes_ctxlaw.law import LawTerms
@@ -26,6 +26,9 @@ from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
 from bayes_ctxlaw.specification import Specification
 from bayes_ctxlaw.storage import read_fit, write_fit
 from bayes_ctxlaw.summary import describe, notes_on_design
+
+if TYPE_CHECKING:
+    from bayes_ctxlaw.review import Review
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,11 +100,14 @@ class ContextLaw:
         compute_term: str = "exponential",
         penalty: str = "log_logistic",
         likelihood: str = "auto",
-        groups: Mapping[str, Sequence[str]] | Sequence[str] = BASE_LEVELS,
+        groups: Mapping[str, Sequence[str]] | Sequence[str] = DEFAULT_LEVELS,
         priors: Mapping[str, Any] | None = None,
         references: Mapping[str, float] | None = None,
+        *,
+        zero_context: str = "free",
+        dilution: str = "none",
     ) -> None:
-        self.terms = LawTerms(context_term, compute_term, penalty)
+        self.terms = LawTerms(context_term, compute_term, penalty, zero_context, dilution)
         self.likelihood = likelihood
         if likelihood != "auto":
             choose_likelihood(_no_rows(), likelihood)
@@ -343,6 +349,31 @@ class ContextLaw:
             samples=samples,
         )
 
+    def review(self) -> Review:
+        """Review the fit: convergence, predictive checks, and what the priors decide.
+
+        Returns
+        -------
+        Review
+            PASS, REVIEW or FAIL by check, with a sentence of advice; a table in a notebook.
+
+        Raises
+        ------
+        NotFittedError
+            If the law was not fitted.
+
+        Examples
+        --------
+        >>> import bayes_ctxlaw as bcl
+        >>> bcl.ContextLaw().review()
+        Traceback (most recent call last):
+        ...
+        bayes_ctxlaw.errors.NotFittedError: there is nothing to review yet: call law.fit(obs) first.
+        """
+        from bayes_ctxlaw.review import review
+
+        return review(self)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the fit to a netCDF file.
 
@@ -409,6 +440,7 @@ class ContextLaw:
             saved["prompt_tokens_reference"],
             {level: tuple(labels) for level, labels in saved["labels"].items()},
             {name: (low, high) for name, (low, high) in saved["ranges"].items()},
+            {task: tuple(spans) for task, spans in saved["edges"].items()},
         )
         law.spec = Specification(law.terms, config["resolved_likelihood"], law.levels, law.priors)
         rows = xr.merge([tree["observed_data"].to_dataset(), tree["constant_data"].to_dataset()])

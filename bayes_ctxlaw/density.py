@@ -22,9 +22,12 @@ from bayes_ctxlaw.geometry import Averages, Block, Geometry
 from bayes_ctxlaw.law import (
     PENALTIES,
     array_module,
+    law_arguments,
+    log_by_length,
     log_rise,
     log_saturation,
     unsaturate,
+    window_end,
 )
 from bayes_ctxlaw.likelihoods import (
     COUNT_LIKELIHOODS,
@@ -238,16 +241,20 @@ class _Builder:
 
     def _of_slope(self, block: Block) -> tuple[Block, list[Node]]:
         """Beta's measurement: what the data know is the slope of log S_n, not its exponent."""
-        now, then = (
-            log_rise(totals["B"], self.spec.terms.context_term)
-            for totals in (self.totals, self.at_mode)
-        )
+        now, then = (self._log_slope(totals) for totals in (self.totals, self.at_mode))
         at_mode = [
             np.broadcast_to(_average(average, then), span.stop - span.start)
             for average, span in zip(block.averages, block.spans, strict=True)
         ]
         pull = block.pull + block.response @ np.concatenate(at_mode)
         return replace(block, pull=pull), [_average(average, now) for average in block.averages]
+
+    def _log_slope(self, totals: dict[str, Any]) -> Any:
+        """Log of what the exponent is multiplied with in the slope of log S_n at the reference."""
+        log_slope = log_rise(totals["B"], self.spec.terms.context_term)
+        if "rho" in totals:
+            log_slope = log_slope + log_saturation(-totals["rho"], "power")
+        return log_slope
 
     def _of_window_ends(self, block: Block) -> tuple[Any, Any]:
         """Delta's measurement: the log-odds of the penalty where the scores show it.
@@ -284,11 +291,13 @@ class _Builder:
         return unsaturate(level, self.spec.terms.compute_term)
 
     def _log_context(self, totals: dict[str, Any]) -> Any:
-        """Log S_n of every observation."""
-        at, rows = totals["B"], self.strata.index
-        rate = _exp(totals["beta"])
-        at, rate = (v if v.shape[-1] == 1 else v[..., rows] for v in (at, rate))
-        return log_saturation(at + rate * self.design["z"], self.spec.terms.context_term)
+        """Log S_n L of every observation."""
+        rows, of_rows = self.strata.index, {}
+        for name in ("B", "beta", "rho", "D", "eta"):
+            if name in totals:
+                value = totals[name]
+                of_rows[name] = value if value.shape[-1] == 1 else value[..., rows]
+        return log_by_length(law_arguments(of_rows), self.design["z"], self.spec.terms)
 
     def scores(self) -> None:
         """Add the likelihood, from the parameters of every stratum."""
@@ -303,7 +312,7 @@ class _Builder:
             log_saturation(log_u, spec.terms.compute_term),
             self._log_context(totals),
             tape.exp(totals["kappa"]) if penalised else 0.0,
-            totals["delta"] if penalised else 0.0,
+            window_end(totals["delta"]) if penalised else 0.0,
             phi,
         ]
         items, constant = item_counts(obs), 0.0

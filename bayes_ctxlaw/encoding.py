@@ -21,10 +21,13 @@ from bayes_ctxlaw.law import PARAMETERS, LawTerms
 BASE_LEVELS = ("task", "family", "technique", "llm")
 """Labels of an observation that can carry effects."""
 
+DEFAULT_LEVELS = (*BASE_LEVELS, "task:llm")
+"""Levels that have effects unless `groups` says otherwise."""
+
 LEVEL_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "task": PARAMETERS,
     "family": ("A", "alpha", "B", "beta"),
-    "technique": ("A", "B", "beta", "kappa", "delta"),
+    "technique": ("A", "B", "beta", "D", "kappa", "delta"),
     "llm": ("A", "delta"),
 }
 """Which parameters an effect of each level acts on, unless `groups` says otherwise.
@@ -140,6 +143,23 @@ def level_labels(ds: xr.Dataset, level: str) -> np.ndarray:
     return np.array([" | ".join(row) for row in zip(*parts, strict=True)], dtype=object)
 
 
+def _distinct(obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Levels that the observations have, without interactions that are something else as well.
+
+    An interaction whose labels part the rows as another level does is that level; one whose every
+    label has a single row is the noise.
+    """
+    present = [lv for lv in levels if all(part in obs for part in lv.split(":"))]
+    parted, kept = set(), []
+    for level in sorted(present, key=lambda level: ":" in level):
+        numbers = {label: i for i, label in enumerate(_unique(level_labels(obs, level)))}
+        partition = tuple(numbers[label] for label in level_labels(obs, level))
+        if ":" not in level or (partition not in parted and len(numbers) < len(partition)):
+            kept.append(level)
+        parted.add(partition)
+    return [level for level in present if level in kept]
+
+
 def _unique(labels: np.ndarray) -> tuple[str, ...]:
     """Labels in the order of first appearance."""
     return tuple(dict.fromkeys(labels.tolist()))
@@ -179,6 +199,8 @@ class Encoding:
     ranges : dict of str to tuple of float
         Smallest and largest compute, prompt tokens (of prompts that fit into their window) and
         log ratio of prompt to window in the data.
+    edges : dict of str to tuple of float
+        By task, smallest and largest log compute, and the same of log prompt tokens.
 
     Examples
     --------
@@ -192,6 +214,7 @@ class Encoding:
     prompt_tokens_reference: float
     labels: dict[str, tuple[str, ...]]
     ranges: dict[str, tuple[float, float]]
+    edges: dict[str, tuple[float, float, float, float]]
 
     @classmethod
     def of(cls, obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> Encoding:
@@ -200,7 +223,13 @@ class Encoding:
         ratio = log_n - np.log(obs["context_window"].values)
         # A prompt past its window tells of the window, not of what longer prompts are good for.
         fits = log_n[ratio <= 0.0] if (ratio <= 0.0).any() else log_n
-        present = [lv for lv in levels if all(part in obs for part in lv.split(":"))]
+        tasks = level_labels(obs, "task")
+        edges = {}
+        for task in _unique(tasks):
+            own = tasks == task
+            spans = log_c[own].min(), log_c[own].max(), log_n[own].min(), log_n[own].max()
+            edges[task] = tuple(map(float, spans))
+        present = _distinct(obs, levels)
         return cls(
             compute_reference=float(np.exp(log_c.mean())),
             prompt_tokens_reference=float(np.exp(log_n.mean())),
@@ -210,6 +239,7 @@ class Encoding:
                 "prompt_tokens": (float(np.exp(fits.min())), float(np.exp(fits.max()))),
                 "window_ratio": (float(ratio.min()), float(ratio.max())),
             },
+            edges=edges,
         )
 
     def at_references(self, references: Mapping[str, float]) -> Encoding:
@@ -255,6 +285,25 @@ class Encoding:
             design["tokens_sd"] = sd
             design["w_sd"] = np.sqrt(np.log1p((sd / tokens) ** 2))
         return design
+
+    def beyond(self, ds: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """How far below and above the data of their task rows lie, by axis of `design`.
+
+        Natural logarithms, of compute (``"x"``) and of prompt tokens (``"z"``), at least 0. Of a
+        task that the fit never saw: beyond the data of all tasks.
+        """
+        spans = np.array(list(self.edges.values()))
+        every = *(f(spans[:, k]) for k, f in enumerate((np.min, np.max, np.min, np.max))),
+        edges = np.array([self.edges.get(t, every) for t in level_labels(ds, "task")]).T
+        out = {}
+        for k, (axis, name) in enumerate((("x", "compute"), ("z", "prompt_tokens"))):
+            value = np.log(ds[name].values.astype(float))
+            out[axis] = tuple(
+                # A rounding error is no extrapolation.
+                np.where(away > 1e-9, away, 0.0)
+                for away in (edges[2 * k] - value, value - edges[2 * k + 1])
+            )
+        return out
 
     def extrapolation(self, ds: xr.Dataset) -> dict[str, np.ndarray]:
         """Decades of compute, of prompt tokens and of the ratio to the window beyond the data."""

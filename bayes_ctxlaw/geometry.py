@@ -19,7 +19,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from bayes_ctxlaw.encoding import Strata
-from bayes_ctxlaw.law import log_saturation
+from bayes_ctxlaw.law import law_arguments, log_by_length, log_saturation, window_end
 from bayes_ctxlaw.mode import Mode
 
 _PLACES = 24  # where the curvature is looked at, beside the mode
@@ -120,7 +120,7 @@ class Geometry:
     blocks : dict of str to Block
         By parameter.
     product : ndarray
-        log(S_C S_n) of every observation at the mode: what the data know of the two terms.
+        log(S_C S_n L) of every observation at the mode: what the data know of the terms.
     on_level : Averages
         Over the observations of every stratum, by what they say of its level.
     log_odds : ndarray
@@ -176,8 +176,7 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
             blocks[name], shown = _of_window_ends(mode, strata)
         else:
             blocks[name] = _of_unknowns(mode, name, strata, weights[name], information[name])
-    product = _log_term(mode, "A", "alpha", "x", fit.terms.compute_term)
-    product = product + _log_term(mode, "B", "beta", "z", fit.terms.context_term)
+    product = _log_product(mode)
     on_level = Averages.by(strata.index, weight * slopes["A"] ** 2)
     log_odds, in_widths = np.zeros(len(strata.first)), len(set(strata.codes["task"])) > 1
     if "delta" in blocks:
@@ -185,7 +184,7 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
         at_end = Averages.by(strata.index, weight * slopes["delta"] ** 2)
         # An end that is known from one side only does not move with the width.
         log_odds = (shown if in_widths else 1.0) * at_end.of(
-            np.exp(totals["kappa"]) * (fit.design["w"] - totals["delta"])
+            np.exp(totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
     return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start)
 
@@ -299,15 +298,20 @@ def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray]:
     precision = np.maximum(1.0 / spread - 1.0 / variance, 0.0)
     shown = np.clip((1.0 / spread - _ONE_SIDED / variance) * spread, 0.0, 1.0)
     away = np.where(precision > 0.0, mean / spread + here / variance, 0.0)
-    width = np.exp(-totals["kappa"])
+    # A width of the penalty, in what delta is the image of.
+    slope = (window_end(totals["delta"] + 0.01) - window_end(totals["delta"] - 0.01)) / 0.02
+    width = np.exp(-totals["kappa"]) / slope
     precision = np.maximum(precision, (_WIDEST * width) ** -2)
     share = 1.0 / (1.0 + precision * (_BLUR * width) ** 2)
     block = _parts(mode, "delta", strata, precision * share, apart=True)
     return replace(block, value=here + away / precision), shown
 
 
-def _log_term(mode: Mode, intercept: str, slope: str, axis: str, kind: str) -> np.ndarray:
-    """Log S of a saturating term at the mode, by observation."""
-    totals = mode.fit.totals(mode.values)
-    rate = np.exp(np.clip(totals[slope], -12.0, 8.0))
-    return log_saturation(totals[intercept] + rate * mode.fit.design[axis], kind)
+def _log_product(mode: Mode) -> np.ndarray:
+    """Log of all that multiplies into the score but the penalty, at the mode, by observation."""
+    fit = mode.fit
+    arguments = law_arguments(fit.totals(mode.values), 8.0)
+    log_u = arguments["log_A"] + arguments["alpha"] * fit.design["x"]
+    return log_saturation(log_u, fit.terms.compute_term) + log_by_length(
+        arguments, fit.design["z"], fit.terms
+    )

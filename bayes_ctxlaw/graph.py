@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw.encoding import Encoding, level_dim
-from bayes_ctxlaw.law import mean_score
+from bayes_ctxlaw.law import law_arguments, mean_score
 from bayes_ctxlaw.likelihoods import (
     COUNT_LIKELIHOODS,
     add_likelihood,
@@ -56,12 +56,7 @@ def build_graph(obs: xr.Dataset, spec: Specification, encoding: Encoding) -> Any
             raise AssertionError(f"codes of {level!r} do not match its labels")
     with pm.Model(coords=coords) as model:
         totals = {name: _total(name, spec, encoding, codes) for name in spec.terms.parameters}
-        arguments = {"log_A": totals["A"], "log_B": totals["B"]}
-        for name in ("alpha", "beta", "kappa"):
-            if name in totals:
-                arguments[name] = pm.math.exp(totals[name])
-        if "delta" in totals:
-            arguments["delta"] = totals["delta"]
+        arguments = law_arguments(totals)
         mean = mean_score(arguments, encoding.design(obs, spec.terms), spec.terms)
         phi = None
         if spec.likelihood != "binomial":

@@ -12,7 +12,15 @@ from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import PARAMETERS
 
 MAX_R_HAT = 1.01
-MIN_ESS = 400
+ESS_PER_CHAIN = 100
+MIN_E_BFMI = 0.3
+"""Limits of Vehtari et al. (2021) and, for E-BFMI, of Betancourt (2016, arXiv:1604.00695)."""
+
+# The names of PyMC and of nutpie for the same thing; a fit of this package has the first.
+_FLAGS = (
+    (("diverging",), "divergent transitions"),
+    (("reached_max_treedepth", "maxdepth_reached"), "transitions at the largest tree depth"),
+)
 
 
 def convergence(idata: xr.DataTree) -> pd.DataFrame:
@@ -28,7 +36,8 @@ def convergence(idata: xr.DataTree) -> pd.DataFrame:
     pandas.DataFrame
         Index: the check. Columns ``value``, ``wanted`` (text) and ``passed``. R-hat and effective
         sample sizes are the worst over population values, scales, effects and overdispersion;
-        an element that they cannot be computed for counts as failed.
+        an element that they cannot be computed for counts as failed. E-BFMI is that of the worst
+        chain. What the sampler did not record is left out.
 
     References
     ----------
@@ -46,27 +55,47 @@ def convergence(idata: xr.DataTree) -> pd.DataFrame:
     """
     import arviz as az
 
-    posterior = idata["posterior"].to_dataset()
-    # A … delta are functions of the others, and there may be very many of them.
-    posterior = posterior.drop_vars([name for name in PARAMETERS if name in posterior])
+    posterior = sampled(idata)
     stats = idata["sample_stats"].to_dataset()
     with np.errstate(all="ignore"):
         r_hat = _worst(az.rhat(posterior), posterior, np.max)
         bulk = _worst(az.ess(posterior, method="bulk"), posterior, np.min)
         tail = _worst(az.ess(posterior, method="tail"), posterior, np.min)
+    least = ESS_PER_CHAIN * posterior.sizes["chain"]
     rows = [
         ("largest R-hat", r_hat, f"below {MAX_R_HAT:g}", r_hat < MAX_R_HAT),
-        ("smallest bulk effective sample size", bulk, f"above {MIN_ESS}", bulk > MIN_ESS),
-        ("smallest tail effective sample size", tail, f"above {MIN_ESS}", tail > MIN_ESS),
+        ("smallest bulk effective sample size", bulk, f"above {least}", bulk > least),
+        ("smallest tail effective sample size", tail, f"above {least}", tail > least),
     ]
-    for name, text in (
-        ("diverging", "divergent transitions"),
-        ("reached_max_treedepth", "transitions at the largest tree depth"),
-    ):
-        if name in stats:
-            count = int(stats[name].sum())
-            rows.append((text, count, "0", count == 0))
+    if "energy" in stats:
+        with np.errstate(all="ignore"):
+            lowest = float(az.bfmi(stats[["energy"]])["energy"].min(skipna=False))
+        rows.append(("lowest E-BFMI", lowest, f"above {MIN_E_BFMI:g}", lowest > MIN_E_BFMI))
+    for names, text in _FLAGS:
+        counts = [int(stats[name].sum()) for name in names if name in stats]
+        if counts:
+            rows.append((text, counts[0], "0", counts[0] == 0))
     return pd.DataFrame(rows, columns=["check", "value", "wanted", "passed"]).set_index("check")
+
+
+def sampled(idata: xr.DataTree) -> xr.Dataset:
+    """Posterior without A … delta: they are functions of the rest, and may be very many."""
+    posterior = idata["posterior"].to_dataset()
+    return posterior.drop_vars([name for name in PARAMETERS if name in posterior])
+
+
+_DECIMALS = {"largest R-hat": 4, "lowest E-BFMI": 2}
+
+
+def values_in_words(checks: pd.DataFrame) -> list[str]:
+    """Values of a table of `convergence` as they are shown: ratios with decimals, counts without.
+
+    Examples
+    --------
+    >>> values_in_words(pd.DataFrame({"value": [1.00213, 812.3]}, index=["largest R-hat", "ESS"]))
+    ['1.0021', '812']
+    """
+    return [f"{value:.{_DECIMALS.get(name, 0)}f}" for name, value in checks["value"].items()]
 
 
 def verdict(checks: pd.DataFrame) -> str:

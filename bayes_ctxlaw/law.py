@@ -24,12 +24,21 @@ SATURATIONS = ("exponential", "power")
 PENALTIES = ("log_logistic", "token_logistic", "none")
 """What may happen to the score where the prompt outgrows the window."""
 
-PARAMETERS = ("A", "alpha", "B", "beta", "kappa", "delta")
+ZERO_CONTEXTS = ("free", "none")
+"""Whether a prompt without content may already be worth something."""
+
+DILUTIONS = ("power", "none")
+"""Whether the score may fall as prompts get longer, inside the window."""
+
+PARAMETERS = ("A", "alpha", "B", "beta", "rho", "D", "eta", "kappa", "delta")
 """The parameters of the law, in the order of its formula."""
+
 
 # exp(-30) is below the spacing of float64 around 1, so beyond these arguments a term equals its
 # leading asymptote to the last bit.
 _TINY, _HUGE = -30.0, 5.0
+
+_SHORT, _CORNER = 0.25, 0.1  # slope of delta below 0, and over which it becomes 1
 
 CEILING = -0.004  # log of the highest S that `unsaturate` follows
 BEND = 0.004  # over which it leaves S for the ceiling
@@ -47,6 +56,11 @@ class LawTerms:
     penalty : {"log_logistic", "token_logistic", "none"}
         Logistic in the log ratio of prompt to window with sharpness kappa and effective window
         delta; the paper's unit logistic in tokens; or no penalty at all.
+    zero_context : {"free", "none"}
+        Whether the context term starts from a share of its own, rho, or from 0 as the paper's.
+    dilution : {"power", "none"}
+        Whether longer prompts may lower the score inside the window, as distractors do:
+        ``1 / (1 + D n^eta)``.
 
     Raises
     ------
@@ -56,20 +70,24 @@ class LawTerms:
     Examples
     --------
     >>> LawTerms(context_term="power").parameters
-    ('A', 'alpha', 'B', 'beta', 'kappa', 'delta')
-    >>> LawTerms(penalty="none").parameters
+    ('A', 'alpha', 'B', 'beta', 'rho', 'kappa', 'delta')
+    >>> LawTerms(penalty="none", zero_context="none").parameters
     ('A', 'alpha', 'B', 'beta')
     """
 
     context_term: str = "power"
     compute_term: str = "exponential"
     penalty: str = "log_logistic"
+    zero_context: str = "free"
+    dilution: str = "none"
 
     def __post_init__(self) -> None:
         allowed = {
             "context_term": SATURATIONS,
             "compute_term": SATURATIONS,
             "penalty": PENALTIES,
+            "zero_context": ZERO_CONTEXTS,
+            "dilution": DILUTIONS,
         }
         faults = [
             f"{name}={value!r} is not one of {', '.join(map(repr, allowed[name]))}"
@@ -82,7 +100,14 @@ class LawTerms:
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters that this form of the law has."""
-        return PARAMETERS if self.penalty == "log_logistic" else PARAMETERS[:4]
+        absent: set[str] = set()
+        if self.penalty != "log_logistic":
+            absent |= {"kappa", "delta"}
+        if self.zero_context == "none":
+            absent |= {"rho"}
+        if self.dilution == "none":
+            absent |= {"D", "eta"}
+        return tuple(name for name in PARAMETERS if name not in absent)
 
 
 def array_module(*arrays: Any) -> Any:
@@ -213,6 +238,155 @@ def unsaturate(log_s: Any, kind: str = "exponential") -> Any:
     return where(log_s < _TINY, log_s, xp.log(-xp.log1p(-xp.exp(inner))))
 
 
+def log_context(
+    log_b: Any, beta: Any, z: Any, logit_rho: Any = None, kind: str = "exponential"
+) -> Any:
+    r"""Logarithm of the context term, of which a share may need no context.
+
+    .. math::
+
+        S_n = S\bigl(B \, (\rho + (1 - \rho) \, e^{\beta z})\bigr)
+
+    Parameters
+    ----------
+    log_b, beta : array or tensor
+        Level at the reference prompt length, and exponent.
+    z : array or tensor
+        log(prompt tokens / reference).
+    logit_rho : array or tensor, optional
+        Log-odds of the share of B that is there without a prompt. None is a share of 0, as in the
+        paper.
+    kind : {"exponential", "power"}
+        Form of S, as in `log_saturation`.
+
+    Returns
+    -------
+    array or tensor
+
+    Examples
+    --------
+    >>> float(np.exp(log_context(0.0, 1.0, 0.0, logit_rho=-1.0, kind="power")))
+    0.5
+    """
+    log_u = log_b + beta * z
+    if logit_rho is not None:
+        # rho + (1 - rho) e^t = rho (1 + e^(t - logit rho)); the last is a saturation by itself.
+        floor = log_b + log_saturation(logit_rho, "power")
+        log_u = floor - log_saturation(logit_rho - beta * z, "power")
+    return log_saturation(log_u, kind)
+
+
+def log_dilution(log_d: Any, eta: Any, z: Any) -> Any:
+    r"""Logarithm of the factor by which content that does not help lowers the score.
+
+    .. math::
+
+        L = \frac{1}{1 + D e^{\eta z}}
+
+    Parameters
+    ----------
+    log_d, eta : array or tensor
+        Its level at the reference prompt length, and exponent.
+    z : array or tensor
+        log(prompt tokens / reference).
+
+    Returns
+    -------
+    array or tensor
+        At most 0.
+
+    Examples
+    --------
+    >>> float(np.exp(log_dilution(0.0, 1.0, 0.0)))
+    0.5
+    """
+    return log_saturation(-(log_d + eta * z), "power")
+
+
+def log_by_length(parameters: Mapping[str, Any], z: Any, terms: LawTerms) -> Any:
+    """Logarithm of all that prompt length does to the score inside the window: S_n L."""
+    log_s = log_context(
+        parameters["log_B"], parameters["beta"], z, parameters.get("logit_rho"), terms.context_term
+    )
+    if "log_D" in parameters:
+        log_s = log_s + log_dilution(parameters["log_D"], parameters["eta"], z)
+    return log_s
+
+
+def window_end(total: Any) -> Any:
+    """Delta, from what its population value and effects add up to.
+
+    Above 0 they are the same; below, delta falls at a quarter of the rate. Windows often reach
+    further than their nominal length and seldom end much before it, so that what makes some of
+    them reach far must not make others end early.
+
+    Parameters
+    ----------
+    total : array or tensor
+
+    Returns
+    -------
+    array or tensor
+
+    Examples
+    --------
+    >>> window_end(np.array([-2.0, 2.0])).round(2).tolist()
+    [-0.5, 2.0]
+    """
+    # −log_saturation(−t) is the softplus of t.
+    return _SHORT * total - (1.0 - _SHORT) * _CORNER * log_saturation(-total / _CORNER, "power")
+
+
+def window_total(delta: float) -> float:
+    """The inverse of `window_end`, of a number.
+
+    Examples
+    --------
+    >>> round(float(window_end(window_total(-0.3))), 6)
+    -0.3
+    """
+    from scipy.optimize import brentq
+
+    reach = 2.0 + abs(delta) / _SHORT
+    return float(brentq(lambda total: window_end(np.float64(total)) - delta, -reach, reach))
+
+
+def natural(name: str, total: Any) -> Any:
+    """A parameter on its natural scale, from the sum of its population value and effects."""
+    if name == "delta":
+        return window_end(total)
+    xp = array_module(total)
+    return 1.0 / (1.0 + xp.exp(-total)) if name == "rho" else xp.exp(total)
+
+
+def law_arguments(totals: Mapping[str, Any], most: float | None = None) -> dict[str, Any]:
+    """What `mean_score` takes, from the parameters on the scales that effects act on.
+
+    Parameters
+    ----------
+    totals : mapping
+        By name: logarithms, of rho the log-odds, of delta what `window_end` takes.
+    most : float, optional
+        Bound on the logarithms of what is exponentiated, for places no posterior reaches.
+
+    Returns
+    -------
+    dict
+    """
+    arguments: dict[str, Any] = {}
+    for name, value in totals.items():
+        if name == "delta":
+            arguments[name] = window_end(value)
+        elif name in ("A", "B", "D"):
+            arguments[f"log_{name}"] = value
+        elif name == "rho":
+            arguments["logit_rho"] = value
+        else:
+            xp = array_module(value)
+            arguments[name] = xp.exp(value if most is None else xp.clip(value, -most, most))
+    return arguments
+
+
 def log_penalty(
     log_ratio: Any,
     kappa: Any = None,
@@ -296,17 +470,18 @@ def mean_score(
 
     .. math::
 
-        P = Q \, \bigl(\gamma + (1 - \gamma) \, S_C \, S_n\bigr)
+        P = Q \, \bigl(\gamma + (1 - \gamma) \, S_C \, S_n \, L\bigr)
 
-    with :math:`S_C` the saturation of :math:`\log A + \alpha x`, :math:`S_n` that of
-    :math:`\log B + \beta z`, and Q the penalty. The penalty multiplies the chance level as well:
-    far past the window models score 0, below chance.
+    with :math:`S_C` the saturation of :math:`\log A + \alpha x`, :math:`S_n` the context term, L the
+    dilution and Q the penalty. The penalty multiplies the chance level as well: far past the window
+    models score 0, below chance.
 
     Parameters
     ----------
     parameters : mapping
-        ``"log_A"``, ``"alpha"``, ``"log_B"``, ``"beta"`` and, for the log-logistic penalty,
-        ``"kappa"`` and ``"delta"``; arrays or tensors that broadcast with the design.
+        ``"log_A"``, ``"alpha"``, ``"log_B"``, ``"beta"``; ``"logit_rho"``, ``"log_D"`` and ``"eta"``
+        where the law has them; for the log-logistic penalty ``"kappa"`` and ``"delta"``. Arrays or
+        tensors that broadcast with the design.
     design : mapping
         ``"x"`` log compute and ``"z"`` log prompt tokens, each over its reference; ``"w"`` log
         of prompt tokens over window; ``"chance"``. Optional: ``"w_sd"``; for the token
@@ -332,7 +507,7 @@ def mean_score(
     terms = terms or LawTerms()
     log_s = log_saturation(
         parameters["log_A"] + parameters["alpha"] * design["x"], terms.compute_term
-    ) + log_saturation(parameters["log_B"] + parameters["beta"] * design["z"], terms.context_term)
+    ) + log_by_length(parameters, design["z"], terms)
     log_q = log_penalty(
         design["w"],
         parameters.get("kappa"),

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy.special import bdtr, betainc, betaln, gammaln, log_ndtr, ndtr, xlog1py, xlogy
 
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.law import array_module
@@ -35,6 +36,7 @@ COUNT_LIKELIHOODS = ("beta_binomial", "binomial")
 
 _EDGE = 1e-6  # keeps a count's P off 0 and 1, so that no count is impossible
 _ROUNDING = 5e-4  # half a unit of a score printed to three decimals
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 _UNKNOWN_ITEMS = 1000.0  # edge correction where the number of items is unknown
 
 
@@ -164,16 +166,19 @@ def censored_t_logp(value: Any, location: Any, scale: Any) -> Any:
 
 
 def censored_normal_logp(value: Any, location: Any, scale: Any) -> Any:
-    """Log-density of the normal censored to [0, 1]; tensors only."""
-    from pymc.distributions.dist_math import normal_lcdf
+    """Log-density of the normal censored to [0, 1]; arrays or tensors."""
+    if array_module(location) is np:
+        log_cdf = log_ndtr
+    else:
+        from pymc.distributions.dist_math import normal_lcdf
 
-    return _censored(
-        value,
-        location,
-        scale,
-        lambda t: -0.5 * t * t - 0.5 * math.log(2.0 * math.pi),
-        lambda t: normal_lcdf(0.0, 1.0, t),
-    )
+        def log_cdf(t: Any) -> Any:
+            return normal_lcdf(0.0, 1.0, t)
+
+    def log_pdf(t: Any) -> Any:
+        return -0.5 * t * t - _HALF_LOG_2PI
+
+    return _censored(value, location, scale, log_pdf, log_cdf)
 
 
 def beta_concentration(mean: Any, phi: Any, inverse_items: Any) -> Any:
@@ -233,6 +238,96 @@ def add_likelihood(name: str, mean: Any, phi: Any, data: Mapping[str, Any]) -> N
         observed=data["score"],
         dims="obs_id",
     )
+
+
+def log_likelihood(name: str, mean: np.ndarray, phi: np.ndarray, obs: xr.Dataset) -> np.ndarray:
+    """Log-density of observed scores around P, as in the model of `add_likelihood`.
+
+    Parameters
+    ----------
+    name : str
+        One of `LIKELIHOODS`.
+    mean, phi : ndarray
+        P and overdispersion; their last axis is along the observations.
+    obs : xr.Dataset
+        Observations.
+
+    Returns
+    -------
+    ndarray
+        Shaped like `mean`.
+
+    Examples
+    --------
+    >>> obs = xr.Dataset({"score": ("obs_id", [0.5]), "n_items": ("obs_id", [2])})
+    >>> round(float(np.exp(log_likelihood("binomial", np.array([0.5]), 0.0, obs))[0]), 6)
+    0.5
+    """
+    items, score = item_counts(obs), obs["score"].values.astype(float)
+    if name in COUNT_LIKELIHOODS:
+        p, (right, _) = _EDGE + (1.0 - 2.0 * _EDGE) * mean, correct_counts(obs)
+        wrong = items - right
+        ways = gammaln(items + 1.0) - gammaln(right + 1.0) - gammaln(wrong + 1.0)
+        if name == "binomial":
+            return ways + xlogy(right, p) + xlog1py(wrong, -p)
+        size = 1.0 / phi**2 - 1.0
+        a, b = p * size, (1.0 - p) * size
+        return ways + betaln(a + right, b + wrong) - betaln(a, b)
+    edge, inverse = edge_and_inverse(items)
+    if name == "beta":
+        p, value = (edge + (1.0 - 2.0 * edge) * v for v in (mean, score))
+        size = beta_concentration(p, phi, inverse)
+        a, b = p * size, (1.0 - p) * size
+        return xlogy(a - 1.0, value) + xlog1py(b - 1.0, -value) - betaln(a, b)
+    if name == "least_squares":
+        return -0.5 * ((score - mean) / phi) ** 2 - np.log(phi) - _HALF_LOG_2PI
+    censored = censored_t_logp if name == "student_t" else censored_normal_logp
+    return censored(score, mean, noise_sd(mean, phi, edge, inverse))
+
+
+def distribution_at(
+    name: str, mean: np.ndarray, phi: np.ndarray, obs: xr.Dataset, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of a score below the observed one, and of one not above it.
+
+    Parameters
+    ----------
+    name : str
+        One of `LIKELIHOODS`.
+    mean, phi : ndarray
+        P and overdispersion; their last axis is along the observations.
+    obs : xr.Dataset
+        Observations.
+    rng : numpy.random.Generator
+        For the beta-binomial, whose distribution function is a sum over all counts: it is taken
+        as that of the binomial at a draw of its probability, right in the mean over draws.
+
+    Returns
+    -------
+    tuple of ndarray
+        Both shaped like `mean`. They differ where a score has probability: counts, and the ends.
+    """
+    items, score = item_counts(obs), obs["score"].values.astype(float)
+    if name in COUNT_LIKELIHOODS:
+        p, (right, _) = _EDGE + (1.0 - 2.0 * _EDGE) * mean, correct_counts(obs)
+        if name == "beta_binomial":
+            size = 1.0 / phi**2 - 1.0
+            p = rng.beta(p * size, (1.0 - p) * size)
+        n = items.astype(np.int64)
+        below = np.where(right > 0, bdtr(np.maximum(right - 1.0, 0.0), n, p), 0.0)
+        return below, bdtr(right, n, p)
+    edge, inverse = edge_and_inverse(items)
+    if name == "beta":
+        p, value = (edge + (1.0 - 2.0 * edge) * v for v in (mean, score))
+        size = beta_concentration(p, phi, inverse)
+        at = betainc(p * size, (1.0 - p) * size, value)
+        return at, at
+    if name == "least_squares":
+        at = ndtr((score - mean) / phi)
+        return at, at
+    unit = (score - mean) / noise_sd(mean, phi, edge, inverse)
+    at = np.exp(t4_logcdf(unit)) if name == "student_t" else ndtr(unit)
+    return np.where(score <= 0.0, 0.0, at), np.where(score >= 1.0, 1.0, at)
 
 
 def _random_t(location: Any, scale: Any, rng: Any = None, size: Any = None) -> Any:

@@ -17,13 +17,14 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from bayes_ctxlaw.encoding import Encoding, level_dim
-from bayes_ctxlaw.law import LawTerms, mean_score
+from bayes_ctxlaw.law import LawTerms, law_arguments, mean_score
 from bayes_ctxlaw.priors import Prior, scale_name
 
-ORDER = ("alpha", "B", "beta", "kappa", "delta", "A")
+ORDER = ("alpha", "D", "eta", "B", "rho", "beta", "kappa", "delta", "A")
 """Parameters as they are sampled: what one trades off against comes before it."""
 
-_STEP = 1e-4  # of the numerical derivative of P by each of the six totals
+_STEP = 1e-4  # of the numerical derivative of P by each of the totals
+_MOST = 8.0  # log of the largest exponent or sharpness that the search looks at
 _ROUNDS = 8  # of effect scales re-estimated from the mode
 _ROUNDS_NEAR = 3  # the same, from a mode at other references
 _SWEEPS = 25  # Gauss-Newton steps within a round
@@ -69,25 +70,15 @@ def _layout(
     return _Layout(blocks, matrices, at)
 
 
-def _law_arguments(totals: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    arguments = {"log_A": totals["A"], "log_B": totals["B"]}
-    for name in ("alpha", "beta", "kappa"):
-        if name in totals:
-            arguments[name] = np.exp(np.clip(totals[name], -12.0, 8.0))
-    if "delta" in totals:
-        arguments["delta"] = totals["delta"]
-    return arguments
-
-
 def _evaluate(
     totals: dict[str, np.ndarray], design: Mapping[str, np.ndarray], terms: LawTerms
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """P and its derivative by each total."""
-    mean = mean_score(_law_arguments(totals), design, terms)
+    mean = mean_score(law_arguments(totals, _MOST), design, terms)
     slopes = {}
     for name in totals:
-        up = mean_score(_law_arguments({**totals, name: totals[name] + _STEP}), design, terms)
-        down = mean_score(_law_arguments({**totals, name: totals[name] - _STEP}), design, terms)
+        up = mean_score(law_arguments({**totals, name: totals[name] + _STEP}, _MOST), design, terms)
+        down = mean_score(law_arguments({**totals, name: totals[name] - _STEP}, _MOST), design, terms)
         slopes[name] = (up - down) / (2 * _STEP)
     return mean, slopes
 
@@ -145,7 +136,7 @@ class Objective:
 
     def loss(self, b: np.ndarray, precision: np.ndarray, variance: np.ndarray) -> float:
         """What `climb` makes small, at fixed variances."""
-        mean = mean_score(_law_arguments(self.totals(b)), self.design, self.terms)
+        mean = mean_score(law_arguments(self.totals(b), _MOST), self.design, self.terms)
         residual = self.score - mean
         return float(
             2.5 * np.log1p(residual**2 / (4.0 * variance)).sum()
@@ -210,7 +201,7 @@ class Objective:
         totals = {name: value[:, None] for name, value in self.totals(b).items()}
         totals["delta"] = totals["delta"] + step[codes]
         design = {key: np.asarray(value)[:, None] for key, value in self.design.items()}
-        mean = mean_score(_law_arguments(totals), design, self.terms)
+        mean = mean_score(law_arguments(totals, _MOST), design, self.terms)
         variance = self.variance(mean, self.items[:, None])
         each = -2.5 * np.log1p((self.score[:, None] - mean) ** 2 / (4.0 * variance))
         log_density = -0.5 * ((here[:, None] + step) / scale) ** 2
@@ -294,7 +285,9 @@ def _climb_and_rescale(fit: Objective, near: Mode | None, moved: float) -> Mode:
     if near is not None:
         scales, fit.noise, b = dict(near.scales), near.fit.noise, near.values.copy()
         at = {block[0]: block[2] for block in fit.layout.blocks if block[1] is None}
-        b[at["B"]] += np.exp(b[at["beta"]]) * moved
+        for level, exponent in (("B", "beta"), ("D", "eta")):
+            if level in at:
+                b[at[level]] += np.exp(b[at[exponent]]) * moved
     for _ in range(_ROUNDS if near is None else _ROUNDS_NEAR):
         precision = fit.precision(scales)
         b, hessian = fit.climb(b, precision)

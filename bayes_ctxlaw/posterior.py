@@ -9,6 +9,7 @@ import xarray as xr
 
 from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.errors import NotFittedError
+from bayes_ctxlaw.law import natural
 from bayes_ctxlaw.priors import scale_name
 from bayes_ctxlaw.specification import Specification
 
@@ -75,11 +76,11 @@ def add_natural(draws: xr.Dataset, spec: Specification, encoding: Encoding) -> x
         name: value.values.reshape(shape[0] * shape[1], *value.shape[2:])
         for name, value in draws.data_vars.items()
     }
-    natural = {}
+    found = {}
     for parameter in spec.terms.parameters:
         dims, value = _natural(parameter, flat, spec, encoding, shape[0] * shape[1])
-        natural[parameter] = ("chain", "draw", *dims), value.reshape(*shape, *value.shape[1:])
-    return draws.assign(natural)
+        found[parameter] = ("chain", "draw", *dims), value.reshape(*shape, *value.shape[1:])
+    return draws.assign(found)
 
 
 def _natural(
@@ -103,4 +104,4 @@ def _natural(
         index = [1] * len(levels)
         index[axis] = effect.shape[1]
         total = total + effect.reshape(size, *index)
-    return tuple(levels), total if parameter == "delta" else np.exp(total)
+    return tuple(levels), natural(parameter, total)

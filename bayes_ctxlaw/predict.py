@@ -9,13 +9,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
-from bayes_ctxlaw.law import mean_score
+from bayes_ctxlaw.law import law_arguments, mean_score
 from bayes_ctxlaw.likelihoods import draw_scores, item_counts
 from bayes_ctxlaw.priors import scale_name
 from bayes_ctxlaw.specification import Specification
@@ -25,6 +26,9 @@ KINDS = ("law", "llm", "response")
 effect, the noise of an evaluation."""
 
 NEW_LEVELS = ("error", "uncertainty")
+
+BREAK = 0.7
+"""By how much an exponent may change beyond the data: sd of its logarithm."""
 
 _BLOCK = 256  # rows whose noise has one seed: 8 MiB an array at 4,000 draws
 _PIECE = 16  # rows whose mean is computed at once: half a MiB an array, which a core's cache holds
@@ -131,7 +135,10 @@ class Predictor:
         tasks = level_labels(at, "task")
         combination, combinations = self._combinations(at, kind)
         # Rows that share labels and compute share all but the context term and the penalty.
-        alike, _ = _numbered(zip(combination.tolist(), design["x"].tolist(), strict=True))
+        alike, _ = _numbered(
+            zip(combination.tolist(), design["x"].tolist(), tasks.tolist(), strict=True)
+        )
+        beyond = self.encoding.beyond(at)
         kept: dict[int, dict[str, np.ndarray]] = {}
         for block, first in enumerate(range(0, len(tasks), _BLOCK)):
             rows = slice(first, first + _BLOCK)
@@ -146,6 +153,10 @@ class Predictor:
                     piece = group[start : start + _PIECE]
                     here = {name: v[first + piece, None] for name, v in design.items()}
                     here["x"] = design["x"][first + group[0]]
+                    for axis, (below, above) in beyond.items():
+                        rows_of = first + (group[:1] if axis == "x" else piece)
+                        task = tasks[first + group[0]]
+                        here[axis] = self._broken(axis, here[axis], task, below[rows_of], above[rows_of])
                     mean[piece] = mean_score(kept[number], here, self.spec.terms)
             scores = mean.T
             if kind == "response":
@@ -153,6 +164,19 @@ class Predictor:
                 rng = np.random.default_rng([self.seed, block])
                 scores = draw_scores(self.spec.likelihood, scores, phi, items[rows], rng)
             yield scores
+
+    def _broken(
+        self, axis: str, value: Any, task: str, below: np.ndarray, above: np.ndarray
+    ) -> Any:
+        """Place on an axis, if the exponents of a task break at the edges of its data."""
+        for side, away in ((-1.0, below), (1.0, above)):
+            if not away.any():
+                continue
+            key = zlib.crc32(f"break|{axis}|{side}|{task}".encode())
+            unit = np.random.default_rng([self.seed, 3, key]).standard_normal(self.size)
+            change = np.expm1(BREAK * unit)
+            value = value + side * away[:, None] * change
+        return value[0] if axis == "x" and np.ndim(value) == 2 else value
 
     def _combinations(self, at: xr.Dataset, kind: str) -> tuple[np.ndarray, list[dict[str, str]]]:
         """Number of each row's combination of labels, and the labels of each combination."""
@@ -179,13 +203,7 @@ class Predictor:
             for level in self.spec.levels_of(name, self.encoding):
                 if level in labels:  # not the checkpoint's own in a prediction of the law
                     totals[name] = totals[name] + self._effect(name, level, labels[level])
-        arguments = {"log_A": totals["A"], "log_B": totals["B"]}
-        for name in ("alpha", "beta", "kappa"):
-            if name in totals:
-                arguments[name] = np.exp(np.minimum(totals[name], 300.0))
-        if "delta" in totals:
-            arguments["delta"] = totals["delta"]
-        return arguments
+        return law_arguments(totals, 300.0)
 
     def _effect(self, name: str, level: str, label: str) -> np.ndarray:
         """Draws of a label's effect: the fitted one if there is one, else a new one."""

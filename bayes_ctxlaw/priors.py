@@ -16,10 +16,20 @@ from numbers import Real
 import numpy as np
 
 from bayes_ctxlaw.errors import SpecificationError
-from bayes_ctxlaw.law import PARAMETERS
+from bayes_ctxlaw.law import PARAMETERS, window_end, window_total
 
 _Z90 = 1.6448536269514722  # 95 % point of the standard normal
 _HALF_NORMAL_90 = (0.06270677794321385, 1.959963984540054)  # its 5 % and 95 % points, scale 1
+_NAMES = {
+    "lognormal": "LogNormal",
+    "logitnormal": "LogitNormal",
+    "window": "Window",
+    "half_normal": "HalfNormal",
+}
+
+
+def _kind(parameter: str) -> str:
+    return {"rho": "logitnormal", "delta": "window"}.get(parameter, "lognormal")
 
 
 @dataclass(frozen=True)
@@ -28,10 +38,12 @@ class Prior:
 
     Parameters
     ----------
-    kind : {"lognormal", "normal", "half_normal"}
-        Family of the distribution, on the natural scale.
+    kind : {"lognormal", "logitnormal", "window", "half_normal"}
+        Family of the distribution, on the natural scale. ``"window"`` is that of delta: normal
+        above 0, and drawn together to a quarter below (``law.window_end``).
     loc, scale : float
-        Location and scale: of the logarithm for ``"lognormal"``; `loc` is 0 for
+        Location and scale: of the logarithm for ``"lognormal"``, of the log-odds for
+        ``"logitnormal"``, before ``law.window_end`` for ``"window"``; `loc` is 0 for
         ``"half_normal"``.
 
     Examples
@@ -46,10 +58,9 @@ class Prior:
     scale: float
 
     def __post_init__(self) -> None:
-        if self.kind not in ("lognormal", "normal", "half_normal"):
-            raise SpecificationError(
-                f"prior kind {self.kind!r} is not one of 'lognormal', 'normal', 'half_normal'."
-            )
+        if self.kind not in _NAMES:
+            allowed = ", ".join(map(repr, _NAMES))
+            raise SpecificationError(f"prior kind {self.kind!r} is not one of {allowed}.")
         if not (math.isfinite(self.loc) and math.isfinite(self.scale) and self.scale > 0):
             raise SpecificationError(
                 f"a prior needs a finite location and a scale above 0; got loc={self.loc}, "
@@ -62,16 +73,14 @@ class Prior:
         if self.kind == "half_normal":
             return _HALF_NORMAL_90[0] * self.scale, _HALF_NORMAL_90[1] * self.scale
         low, high = self.loc - _Z90 * self.scale, self.loc + _Z90 * self.scale
-        return (math.exp(low), math.exp(high)) if self.kind == "lognormal" else (low, high)
+        return _natural(self.kind, low), _natural(self.kind, high)
 
     def __str__(self) -> str:
         low, high = self.interval
-        text = {
-            "lognormal": f"LogNormal({self.loc:.3g}, {self.scale:.3g})",
-            "normal": f"Normal({self.loc:.3g}, {self.scale:.3g})",
-            "half_normal": f"HalfNormal({self.scale:.3g})",
-        }[self.kind]
-        return f"{text}: between {low:.2g} and {high:.2g} with 90 %"
+        numbers = f"{self.scale:.3g}"
+        if self.kind != "half_normal":
+            numbers = f"{self.loc:.3g}, {numbers}"
+        return f"{_NAMES[self.kind]}({numbers}): between {low:.2g} and {high:.2g} with 90 %"
 
 
 def between(low: float, high: float, kind: str = "lognormal") -> Prior:
@@ -81,8 +90,9 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
     ----------
     low, high : float
         5 % and 95 % points, on the natural scale of the parameter.
-    kind : {"lognormal", "normal"}
-        ``"lognormal"`` for A, alpha, B, beta and kappa, ``"normal"`` for delta.
+    kind : {"lognormal", "logitnormal", "window"}
+        ``"lognormal"`` for A, alpha, B, beta, D, eta and kappa, ``"logitnormal"`` for rho,
+        ``"window"`` for delta.
 
     Returns
     -------
@@ -91,24 +101,42 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
     Raises
     ------
     SpecificationError
-        If the interval is empty, or reaches 0 where the parameter must be above 0.
+        If the interval is empty, or reaches beyond what the parameter may be.
 
     Examples
     --------
     >>> print(between(2, 60))
     LogNormal(2.39, 1.03): between 2 and 60 with 90 %
     """
-    if kind not in ("lognormal", "normal"):
-        raise SpecificationError(f"between takes kind='lognormal' or 'normal'; got {kind!r}.")
+    if kind not in _NAMES or kind == "half_normal":
+        allowed = "'lognormal', 'logitnormal' or 'window'"
+        raise SpecificationError(f"between takes kind={allowed}; got {kind!r}.")
     if kind == "lognormal" and not 0 < low < high:
         raise SpecificationError(
             f"between({low}, {high}): this parameter is above 0, so give 0 < low < high."
         )
+    if kind == "logitnormal" and not 0 < low < high < 1:
+        raise SpecificationError(
+            f"between({low}, {high}): this parameter is a share, so give 0 < low < high < 1."
+        )
     if not low < high:
         raise SpecificationError(f"between({low}, {high}): give low < high.")
-    if kind == "lognormal":
-        low, high = math.log(low), math.log(high)
+    low, high = _total(kind, low), _total(kind, high)
     return Prior(kind, (low + high) / 2, (high - low) / (2 * _Z90))
+
+
+def _natural(kind: str, total: float) -> float:
+    """From the scale that effects act on."""
+    if kind == "window":
+        return float(window_end(np.float64(total)))
+    return math.exp(total) if kind == "lognormal" else 1.0 / (1.0 + math.exp(-total))
+
+
+def _total(kind: str, value: float) -> float:
+    """The inverse of `_natural`."""
+    if kind == "window":
+        return window_total(value)
+    return math.log(value) if kind == "lognormal" else math.log(value / (1.0 - value))
 
 
 def half_normal(scale: float) -> Prior:
@@ -137,13 +165,16 @@ POPULATION: Mapping[str, Prior] = {
     "alpha": Prior("lognormal", math.log(0.3), 0.6),
     "B": Prior("lognormal", 0.5, 1.0),
     "beta": Prior("lognormal", math.log(0.8), 0.7),
-    "kappa": between(2.0, 60.0),
-    "delta": Prior("normal", 0.0, 0.3),
+    "rho": Prior("logitnormal", -2.0, 1.5),
+    "D": Prior("lognormal", -4.0, 1.5),
+    "eta": between(0.3, 1.5),
+    "kappa": between(2.0, 30.0),
+    "delta": Prior("window", 0.2, 0.4),
 }
 """Default priors of the population values of the parameters, at the references."""
 
 LEVEL_SCALES: Mapping[str, float] = {
-    "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "kappa": 0.5, "delta": 0.5,
+    "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "rho": 1.0, "D": 1.0, "eta": 0.3, "kappa": 1.0, "delta": 0.5,
 }  # fmt: skip
 """Default half-normal scale of the effects of task, family and technique, by parameter."""
 
@@ -196,12 +227,12 @@ def scale_name(parameter: str, level: str) -> str:
 
 def _as_prior(name: str, value: object) -> Prior:
     population = name in PARAMETERS
-    kind = "normal" if name == "delta" else "lognormal"
+    kind = _kind(name)
     if isinstance(value, Prior):
         fits = value.kind == (kind if population else "half_normal")
         if not fits:
             allowed = (
-                f"between(low, high{', kind=' + repr('normal') if kind == 'normal' else ''})"
+                f"between(low, high{', kind=' + repr(kind) if kind != 'lognormal' else ''})"
                 if population
                 else "half_normal(scale)"
             )

@@ -26,6 +26,7 @@ from bayes_ctxlaw.judgement import (
     held_out_sentence,
     inside,
     interval_name,
+    values_in_words,
     verdict,
 )
 from bayes_ctxlaw.output import written_whole
@@ -185,9 +186,7 @@ def _held_out(prediction: xr.Dataset) -> str:
 
 def _convergence(checks: pd.DataFrame) -> str:
     shown = checks.reset_index()
-    shown["value"] = [
-        f"{v:.0f}" if name != "largest R-hat" else f"{v:.4f}" for name, v in checks["value"].items()
-    ]
+    shown["value"] = values_in_words(checks)
     shown["passed"] = np.where(checks["passed"], "yes", "no")
     return table(shown)
 

@@ -9,12 +9,18 @@ from bayes_ctxlaw.encoding import Encoding, level_labels
 from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.specification import Specification
 
-_SYMBOLS = {"A": "A", "alpha": "α", "B": "B", "beta": "β", "kappa": "κ", "delta": "δ"}
+_SYMBOLS = {
+    "A": "A", "alpha": "α", "B": "B", "beta": "β", "rho": "ρ", "D": "D", "eta": "η",
+    "kappa": "κ", "delta": "δ",
+}  # fmt: skip
 _MEANING = {
     "A": "compute term at the reference compute",
     "alpha": "its exponent in compute",
     "B": "context term at the reference prompt length",
     "beta": "its exponent in prompt tokens",
+    "rho": "share of B that needs no prompt",
+    "D": "dilution by longer prompts, at the reference prompt length",
+    "eta": "its exponent in prompt tokens",
     "kappa": "penalty sharpness on the log ratio of prompt to window",
     "delta": "effective window, log ratio to the nominal one",
     "overdispersion": "sd of a score beyond item sampling, share of sqrt(P (1 - P)); one per task",
@@ -26,12 +32,15 @@ def formula(terms: LawTerms) -> str:
 
     Examples
     --------
-    >>> print(formula(LawTerms(penalty="none")))
+    >>> print(formula(LawTerms(penalty="none", zero_context="none")))
     P = γ + (1 − γ)·[1 − exp(−A·C^α)]·[B·n^β / (1 + B·n^β)]
     """
     forms = {"exponential": "[1 − exp(−{u})]", "power": "[{u} / (1 + {u})]"}
+    u = "B·n^β" if terms.zero_context == "none" else "B·(ρ + (1 − ρ)·n^β)"
     compute = forms[terms.compute_term].format(u="A·C^α")
-    context = forms[terms.context_term].format(u="B·n^β")
+    context = forms[terms.context_term].format(u=u)
+    if terms.dilution == "power":
+        context += "/(1 + D·n^η)"
     product = f"γ + (1 − γ)·{compute}·{context}"
     if terms.penalty == "none":
         return f"P = {product}"

@@ -69,6 +69,9 @@ class Node:
     def __rsub__(self, other: Any) -> Node:
         return self.array_module.record(Op.SUBTRACT, other, self)
 
+    def __neg__(self) -> Node:
+        return self.array_module.record(Op.SUBTRACT, 0.0, self)
+
     def __mul__(self, other: Any) -> Node:
         return self.array_module.record(Op.MULTIPLY, self, other)
 

@@ -9,13 +9,16 @@ import pandas as pd
 
 from bayes_ctxlaw.encoding import level_dim
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
-from bayes_ctxlaw.law import PARAMETERS
+from bayes_ctxlaw.law import PARAMETERS, natural
 from bayes_ctxlaw.plots import _axes, _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SYMBOLS = {"A": "A", "alpha": "α", "B": "B", "beta": "β", "kappa": "κ", "delta": "δ"}
+SYMBOLS = {
+    "A": "A", "alpha": "α", "B": "B", "beta": "β", "rho": "ρ", "D": "D", "eta": "η",
+    "kappa": "κ", "delta": "δ",
+}  # fmt: skip
 SHOWN = ("effect", "value")
 MAX_LABELS = 60
 _INNER_PROB = 0.5
@@ -72,7 +75,7 @@ def effects_table(
         positive = (draws > 0).mean(("chain", "draw"))
         if show == "value":
             draws = draws + posterior[f"mu_{name}"]
-            draws = draws if name == "delta" else np.exp(draws)
+            draws = natural(name, draws)
         low, inner_low, median, inner_high, high = draws.quantile(
             [tail, inner, 0.5, 1 - inner, 1 - tail], dim=("chain", "draw")
         ).values

@@ -93,6 +93,8 @@ class LeastSquaresLaw(CurveForecaster):
             context_term="exponential",
             compute_term="exponential",
             penalty="token_logistic" if penalty else "none",
+            zero_context="none",
+            dilution="none",
         )
 
     def _encode(self, rows: xr.Dataset) -> Encoding:
