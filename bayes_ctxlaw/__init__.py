@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from bayes_ctxlaw.priors import Prior, between, half_normal
     from bayes_ctxlaw.validation import splits
     from bayes_ctxlaw.validation.backtest import backtest
+    from bayes_ctxlaw.validation.stacking import stack
+    from bayes_ctxlaw.validation.calibration import calibrate
 
 __all__ = [
     "BayesCtxlawError",
@@ -44,6 +46,7 @@ __all__ = [
     "as_observations",
     "backtest",
     "between",
+    "calibrate",
     "grid",
     "half_normal",
     "list_datasets",
@@ -53,6 +56,7 @@ __all__ = [
     "plots",
     "rivals",
     "splits",
+    "stack",
     "training_flops",
 ]
 
@@ -65,6 +69,7 @@ _HOMES = {
     "as_observations": "observations",
     "backtest": "validation.backtest",
     "between": "priors",
+    "calibrate": "validation.calibration",
     "grid": "observations",
     "half_normal": "priors",
     "list_datasets": "datasets",
@@ -74,6 +79,7 @@ _HOMES = {
     "plots": "plots",
     "rivals": "rivals",
     "splits": "validation.splits",
+    "stack": "validation.stacking",
     "training_flops": "compute",
 }
 """Where each public name is, for it is imported on first use (PEP 562)."""

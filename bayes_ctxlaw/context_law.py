@@ -64,6 +64,10 @@ class ContextLaw:
         Own priors by name: ``(low, high)``, the 90 % interval of a population parameter on its
         natural scale (``{"kappa": (5, 20)}``); a half-normal scale (``{"A_task_sd": 0.5}``); or
         a ``Prior``. ``print(law)`` shows all names.
+    zero_context : {"free", "none"}
+        Whether a share ρ of the context term is there without any prompt, or none as in the paper.
+    dilution : {"none", "power"}
+        Whether longer prompts may lower the score inside the window, as distractors do.
     references : mapping, optional
         ``{"compute": FLOPs, "prompt_tokens": tokens}`` at which A and B are stated. By default
         the geometric mean of compute, and the prompt length at which the data say most about the
@@ -115,7 +119,7 @@ class ContextLaw:
             level: tuple(p for p in parameters if p in self.terms.parameters)
             for level, parameters in parse_groups(groups).items()
         }
-        self.priors = resolve_priors(self.levels, priors)
+        self.priors = resolve_priors(self.levels, priors, self.terms.parameters)
         self.references = check_references(references)
         self.idata: xr.DataTree | None = None
         self.obs: xr.Dataset | None = None

@@ -38,7 +38,7 @@ kappa and delta and technique on alpha, are for the user to ask for: few data se
 the effects of technique and of the checkpoint.
 """
 
-INTERACTION_PARAMETERS = ("A", "delta")
+INTERACTION_PARAMETERS = ("A",)
 """Which parameters an interaction such as ``"task:llm"`` acts on unless told otherwise."""
 
 
@@ -293,7 +293,7 @@ class Encoding:
         task that the fit never saw: beyond the data of all tasks.
         """
         spans = np.array(list(self.edges.values()))
-        every = *(f(spans[:, k]) for k, f in enumerate((np.min, np.max, np.min, np.max))),
+        every = (*(f(spans[:, k]) for k, f in enumerate((np.min, np.max, np.min, np.max))),)
         edges = np.array([self.edges.get(t, every) for t in level_labels(ds, "task")]).T
         out = {}
         for k, (axis, name) in enumerate((("x", "compute"), ("z", "prompt_tokens"))):

@@ -181,6 +181,8 @@ def _counts(
     if kind == 3:
         value = correct * math.log(p) + wrong * math.log1p(-p)
         return value, inner * (correct / p - wrong / (1.0 - p)), 0.0
+    if phi >= 1.0:
+        return -math.inf, 0.0, 0.0
     size = 1.0 / (phi * phi) - 1.0
     a, b = p * size, (1.0 - p) * size
     value = math.lgamma(correct + a) + math.lgamma(wrong + b) - math.lgamma(items + size)

@@ -78,7 +78,9 @@ def _evaluate(
     slopes = {}
     for name in totals:
         up = mean_score(law_arguments({**totals, name: totals[name] + _STEP}, _MOST), design, terms)
-        down = mean_score(law_arguments({**totals, name: totals[name] - _STEP}, _MOST), design, terms)
+        down = mean_score(
+            law_arguments({**totals, name: totals[name] - _STEP}, _MOST), design, terms
+        )
         slopes[name] = (up - down) / (2 * _STEP)
     return mean, slopes
 

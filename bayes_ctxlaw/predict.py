@@ -27,8 +27,9 @@ effect, the noise of an evaluation."""
 
 NEW_LEVELS = ("error", "uncertainty")
 
-BREAK = 0.7
-"""By how much an exponent may change beyond the data: sd of its logarithm."""
+BREAKS = {"x": 0.3, "z": 1.0}
+"""By how much exponents in compute and in prompt tokens may change beyond the data: sd of their
+logarithm. Scores follow compute smoothly over decades; along prompt length they often do not."""
 
 _BLOCK = 256  # rows whose noise has one seed: 8 MiB an array at 4,000 draws
 _PIECE = 16  # rows whose mean is computed at once: half a MiB an array, which a core's cache holds
@@ -156,7 +157,9 @@ class Predictor:
                     for axis, (below, above) in beyond.items():
                         rows_of = first + (group[:1] if axis == "x" else piece)
                         task = tasks[first + group[0]]
-                        here[axis] = self._broken(axis, here[axis], task, below[rows_of], above[rows_of])
+                        here[axis] = self._broken(
+                            axis, here[axis], task, below[rows_of], above[rows_of]
+                        )
                     mean[piece] = mean_score(kept[number], here, self.spec.terms)
             scores = mean.T
             if kind == "response":
@@ -174,7 +177,7 @@ class Predictor:
                 continue
             key = zlib.crc32(f"break|{axis}|{side}|{task}".encode())
             unit = np.random.default_rng([self.seed, 3, key]).standard_normal(self.size)
-            change = np.expm1(BREAK * unit)
+            change = np.expm1(BREAKS[axis] * unit)
             value = value + side * away[:, None] * change
         return value[0] if axis == "x" and np.ndim(value) == 2 else value
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
 
@@ -119,8 +119,8 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
         raise SpecificationError(
             f"between({low}, {high}): this parameter is a share, so give 0 < low < high < 1."
         )
-    if not low < high:
-        raise SpecificationError(f"between({low}, {high}): give low < high.")
+    if not (low < high and math.isfinite(low) and math.isfinite(high)):
+        raise SpecificationError(f"between({low}, {high}): give two numbers, low < high.")
     low, high = _total(kind, low), _total(kind, high)
     return Prior(kind, (low + high) / 2, (high - low) / (2 * _Z90))
 
@@ -168,31 +168,35 @@ POPULATION: Mapping[str, Prior] = {
     "rho": Prior("logitnormal", -2.0, 1.5),
     "D": Prior("lognormal", -4.0, 1.5),
     "eta": between(0.3, 1.5),
-    "kappa": between(2.0, 30.0),
+    "kappa": between(2.0, 20.0),
     "delta": Prior("window", 0.2, 0.4),
 }
 """Default priors of the population values of the parameters, at the references."""
 
 LEVEL_SCALES: Mapping[str, float] = {
-    "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "rho": 1.0, "D": 1.0, "eta": 0.3, "kappa": 1.0, "delta": 0.5,
+    "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "rho": 1.0, "D": 1.0, "eta": 0.3, "kappa": 0.7, "delta": 0.5,
 }  # fmt: skip
 """Default half-normal scale of the effects of task, family and technique, by parameter."""
 
-LLM_SCALE = 0.5
-"""Default half-normal scale of the effects of a checkpoint and of interactions."""
+FINE_SCALES: Mapping[str, float] = {"A": 0.3, "B": 0.3}
+"""The same of the effects of a checkpoint and of interactions, where it is smaller."""
 
 OVERDISPERSION = half_normal(0.1)
 """Default prior of a task's overdispersion: standard deviation of a score beyond item sampling,
 as a share of sqrt(P (1 - P))."""
 
 
-def default_priors(levels: Mapping[str, tuple[str, ...]]) -> dict[str, Prior]:
+def default_priors(
+    levels: Mapping[str, tuple[str, ...]], parameters: Sequence[str] = PARAMETERS
+) -> dict[str, Prior]:
     """Default priors by name for the given levels.
 
     Parameters
     ----------
     levels : mapping of str to sequence of str
         Level → parameters its effects act on, as from ``encoding.parse_groups``.
+    parameters : sequence of str
+        Those that the law has.
 
     Returns
     -------
@@ -204,11 +208,11 @@ def default_priors(levels: Mapping[str, tuple[str, ...]]) -> dict[str, Prior]:
     >>> list(default_priors({"llm": ("A",)}))[-2:]
     ['A_llm_sd', 'overdispersion']
     """
-    priors = dict(POPULATION)
-    for level, parameters in levels.items():
-        for name in parameters:
+    priors = {name: prior for name, prior in POPULATION.items() if name in parameters}
+    for level, acted_on in levels.items():
+        for name in acted_on:
             fine = level == "llm" or ":" in level
-            scale = min(LLM_SCALE, LEVEL_SCALES[name]) if fine else LEVEL_SCALES[name]
+            scale = FINE_SCALES.get(name, LEVEL_SCALES[name]) if fine else LEVEL_SCALES[name]
             priors[scale_name(name, level)] = half_normal(scale)
     priors["overdispersion"] = OVERDISPERSION
     return priors
@@ -247,7 +251,9 @@ def _as_prior(name: str, value: object) -> Prior:
 
 
 def resolve_priors(
-    levels: Mapping[str, tuple[str, ...]], user: Mapping[str, object] | None
+    levels: Mapping[str, tuple[str, ...]],
+    user: Mapping[str, object] | None,
+    parameters: Sequence[str] = PARAMETERS,
 ) -> dict[str, Prior]:
     """Defaults with the user's own put in their place.
 
@@ -258,6 +264,8 @@ def resolve_priors(
     user : mapping of str to Prior, (low, high) or float, optional
         Own priors by name: an interval for a population parameter, a half-normal scale for a
         standard deviation, or a `Prior`.
+    parameters : sequence of str
+        Those that the law has.
 
     Returns
     -------
@@ -273,7 +281,7 @@ def resolve_priors(
     >>> print(resolve_priors({}, {"kappa": (5, 20)})["kappa"])
     LogNormal(2.3, 0.421): between 5 and 20 with 90 %
     """
-    priors = default_priors(levels)
+    priors = default_priors(levels, parameters)
     faults = []
     for name, value in (user or {}).items():
         if name not in priors:

@@ -101,9 +101,11 @@ def built(form):
 
 def points(density, number, seed):
     """Values from near the mode to far from it."""
-    rng = np.random.default_rng(seed)
+    rng, spread = np.random.default_rng(seed), density.spread.copy()
+    if "log_overdispersion" in density.moved:
+        spread[density.moved["log_overdispersion"]] *= 0.5  # above 1 there is no beta-binomial
     for width in np.linspace(0.1, 1.5, number):
-        yield density.start + width * density.spread * rng.standard_normal(density.n_dim)
+        yield density.start + width * spread * rng.standard_normal(density.n_dim)
 
 
 def rounding(form):

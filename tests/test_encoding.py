@@ -90,7 +90,7 @@ class TestLabels:
 
     @given(st.text(min_size=1).filter(lambda s: s not in ("qa", "maths")))
     def test_whatever_was_not_seen_has_no_code(self, label):
-        encoding = Encoding(1.0, 1.0, {"task": ("qa", "maths")}, {})
+        encoding = Encoding(1.0, 1.0, {"task": ("qa", "maths")}, {}, {})
         at = xr.Dataset({"task": ("obs_id", np.array([label, "maths"], dtype=object))})
         assert encoding.codes(at, "task").tolist() == [-1, 1]
 
@@ -197,3 +197,20 @@ class TestGroups:
             return
         with pytest.raises(SpecificationError, match="unknown"):
             parse_groups([level])
+
+
+class TestInteractions:
+    def labels(self, obs, *levels):
+        return Encoding.of(obs, parse_groups(levels)).labels
+
+    def test_one_that_parts_the_rows_as_its_own_part_does_is_left_out(self, obs):
+        one_task = obs.isel(obs_id=np.flatnonzero(obs["task"].values == obs["task"].values[0]))
+        found = self.labels(one_task, "task", "llm", "task:llm")
+        assert "llm" in found
+        assert "task:llm" not in found
+        assert "task:llm" in self.labels(obs, "task", "llm", "task:llm")
+
+    def test_one_with_a_single_row_for_each_label_is_left_out(self, obs):
+        pairs = level_labels(obs, "task:llm")
+        single = obs.isel(obs_id=np.unique(pairs.astype(str), return_index=True)[1])
+        assert "task:llm" not in self.labels(single, "task", "llm", "task:llm")

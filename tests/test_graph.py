@@ -112,9 +112,16 @@ class Case:
 
     def mean(self, state):
         totals = self.totals(state)
-        arguments = {f"log_{n}" if n in "AB" else n: v for n, v in totals.items()}
-        for name in {"alpha", "beta", "kappa"} & set(totals):
-            arguments[name] = np.exp(totals[name])
+        arguments = {}
+        for name, total in totals.items():
+            if name in ("A", "B", "D"):
+                arguments[f"log_{name}"] = total
+            elif name == "rho":
+                arguments["logit_rho"] = total
+            elif name == "delta":  # the same above 0, a quarter of it below
+                arguments[name] = 0.25 * total + 0.075 * np.logaddexp(0.0, total / 0.1)
+            else:
+                arguments[name] = np.exp(total)
         return mean_score(
             arguments, self.encoding.design(self.obs, self.spec.terms), self.spec.terms
         )

@@ -16,11 +16,14 @@ from bayes_ctxlaw.law import (
     PENALTIES,
     SATURATIONS,
     LawTerms,
+    log_context,
     log_penalty,
     log_rise,
     log_saturation,
     mean_score,
     unsaturate,
+    window_end,
+    window_total,
 )
 from bayes_ctxlaw.priors import LEVEL_SCALES, POPULATION
 
@@ -318,7 +321,9 @@ class TestNumpyAndPytensor:
 class TestTerms:
     def test_parameters_of_each_form(self):
         for terms in EVERY_FORM:
-            extra = ("kappa", "delta") if terms.penalty == "log_logistic" else ()
+            extra = ("rho",) if terms.zero_context == "free" else ()
+            extra += ("D", "eta") if terms.dilution == "power" else ()
+            extra += ("kappa", "delta") if terms.penalty == "log_logistic" else ()
             assert terms.parameters == ("A", "alpha", "B", "beta", *extra)
 
     def test_all_faults_in_one_message(self):
@@ -365,3 +370,44 @@ class TestInverses:
         log_u, step = np.array([-18.0, -3.0, 0.0, 2.0]), 1e-5
         slope = log_saturation(log_u + step, kind) - log_saturation(log_u - step, kind)
         np.testing.assert_allclose(np.exp(log_rise(log_u, kind)), slope / (2 * step), rtol=1e-4)
+
+
+class TestContext:
+    """What prompt length does inside the window."""
+
+    @given(st.floats(-3, 3), st.floats(0.05, 3), st.floats(-3, 3))
+    def test_without_a_share_it_is_the_papers(self, log_b, beta, z):
+        found = log_context(np.array(log_b), beta, z, logit_rho=-700.0)
+        assert found == pytest.approx(log_saturation(np.array(log_b + beta * z)), abs=1e-9)
+
+    @given(st.floats(-3, 3), st.floats(0.05, 3), st.floats(-3, 3), st.floats(-4, 4))
+    def test_against_the_formula(self, log_b, beta, z, logit):
+        rho = 1 / (1 + np.exp(-logit))
+        u = np.exp(log_b) * (rho + (1 - rho) * np.exp(beta * z))
+        found = log_context(np.array(log_b), beta, z, np.array(logit), "power")
+        assert found == pytest.approx(np.log(u / (1 + u)), abs=1e-9)
+
+    def test_no_prompt_leaves_the_share(self):
+        found = np.exp(log_context(np.array(0.0), 1.0, -200.0, np.array(0.0), "power"))
+        assert found == pytest.approx(0.5 / 1.5)
+
+    def test_dilution_lowers_the_score_of_longer_prompts(self):
+        terms = LawTerms(dilution="power")
+        parameters = SENSIBLE | {"log_D": -3.0, "eta": 0.8}
+        with_it = mean_score(parameters, within_window(z=np.array([-9.0, 0.0, 6.0])), terms)
+        without = mean_score(SENSIBLE, within_window(z=np.array([-9.0, 0.0, 6.0])), LawTerms())
+        assert with_it == pytest.approx(without / (1 + np.exp([-10.2, -3.0, 1.8])))
+
+
+class TestWindowEnd:
+    def test_far_above_and_far_below(self):
+        found = window_end(np.array([-8.0, 3.0]))
+        assert found == pytest.approx([-2.0, 3.0])
+
+    @given(st.floats(-20, 20))
+    def test_there_and_back(self, delta):
+        assert window_end(np.array(window_total(delta))) == pytest.approx(delta, abs=1e-9)
+
+    @given(st.floats(-20, 20), st.floats(1e-3, 5))
+    def test_it_rises_everywhere(self, total, step):
+        assert window_end(np.array(total + step)) > window_end(np.array(total))

@@ -35,6 +35,7 @@ def predictor(levels=LEVELS, seed=1, likelihood="student_t", spread=1.0):
         1000.0,
         {name: LABELS[name] for name in dict.fromkeys(["task", *levels])},
         {"compute": (1e21, 1e23), "prompt_tokens": (50.0, 1e4), "window_ratio": (-6.0, 0.5)},
+        {task: tuple(np.log([1e21, 1e23, 50.0, 1e4])) for task in LABELS["task"]},
     )
     rng, size, draws = np.random.default_rng(99), CHAINS * DRAWS, {}
     labels = {level_dim(level): known for level, known in encoding.labels.items()}
@@ -81,7 +82,9 @@ class TestNumbers:
                 if f"{name}_{level}" in by.draws:
                     column = LABELS[level].index(label)
                     totals[name] += by.draws[f"{name}_{level}"][:, column]
-        arguments = {"log_A": totals["A"], "log_B": totals["B"], "delta": totals["delta"]}
+        arguments = {"log_A": totals["A"], "log_B": totals["B"], "logit_rho": totals["rho"]}
+        delta = totals["delta"]
+        arguments["delta"] = 0.25 * delta + 0.075 * np.logaddexp(0.0, delta / 0.1)
         arguments |= {name: np.exp(totals[name]) for name in ("alpha", "beta", "kappa")}
         design = {"x": np.log(3.0), "z": np.log(2.0), "w": np.log(2000 / 8192), "chance": 0.0}
         expected = mean_score(arguments, design, by.spec.terms)
@@ -281,3 +284,31 @@ class TestOptions:
             return
         with pytest.raises(SpecificationError, match="ci_prob"):
             check_options("law", value, "error")
+
+
+class TestBeyondTheData:
+    """Exponents of a task may break at the edges of its data."""
+
+    def law(self, **at):
+        return run(rows(**at), kind="law", samples=True)["samples"].stack(d=("chain", "draw"))
+
+    def test_inside_the_data_nothing_changes(self, monkeypatch):
+        inside = self.law(prompt_tokens=np.geomspace(50.0, 1e4, 9))
+        monkeypatch.setattr(module, "BREAKS", {"x": 0.0, "z": 0.0})
+        np.testing.assert_array_equal(inside, self.law(prompt_tokens=np.geomspace(50.0, 1e4, 9)))
+
+    @pytest.mark.parametrize("at", [{"compute": 3e24}, {"compute": 1e19}, {"prompt_tokens": 8e4}])
+    def test_beyond_them_it_widens_every_prediction(self, at, monkeypatch):
+        at |= {"context_window": 1e6}
+        wide = self.law(**at).std("d")
+        monkeypatch.setattr(module, "BREAKS", {"x": 0.0, "z": 0.0})
+        assert (wide > self.law(**at).std("d")).all()
+
+    def test_it_begins_at_the_edge(self):
+        edge = self.law(prompt_tokens=[1e4, 1e4 * (1 + 1e-6)], context_window=1e6)
+        assert abs(edge[0] - edge[2]).max() < 1e-5
+
+    def test_rows_of_a_task_break_together(self):
+        """Each draw is one curve: it rises on from what it was at the edge."""
+        curves = self.law(task="qa", prompt_tokens=np.geomspace(1e4, 1e6, 7), context_window=1e9)
+        assert (np.diff(curves.values, axis=0) >= 0).all()

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import expit
 
 from bayes_ctxlaw.encoding import parse_groups
 from bayes_ctxlaw.errors import SpecificationError
-from bayes_ctxlaw.law import PARAMETERS
+from bayes_ctxlaw.law import PARAMETERS, LawTerms, window_end
 from bayes_ctxlaw.priors import (
-    LLM_SCALE,
+    FINE_SCALES,
     POPULATION,
     Prior,
     between,
@@ -31,8 +32,6 @@ def distribution(prior):
     """The same prior in SciPy."""
     if prior.kind == "lognormal":
         return stats.lognorm(prior.scale, scale=math.exp(prior.loc))
-    if prior.kind == "normal":
-        return stats.norm(prior.loc, prior.scale)
     return stats.halfnorm(scale=prior.scale)
 
 
@@ -43,12 +42,20 @@ class TestIntervals:
         assert distribution(prior).ppf([0.05, 0.95]) == pytest.approx([low, low * ratio], rel=1e-9)
         assert prior.interval == pytest.approx((low, low * ratio), rel=1e-9)
 
-    @given(st.floats(-100, 100), st.floats(1e-3, 100))
-    def test_normal_has_exactly_the_interval_given(self, low, width):
-        prior = between(low, low + width, "normal")
-        found = distribution(prior).ppf([0.05, 0.95])
-        assert found == pytest.approx([low, low + width], abs=1e-9 * (abs(low) + width))
-        assert prior.interval == pytest.approx(tuple(found), abs=1e-9 * (abs(low) + width))
+    @given(st.floats(-20, 20), st.floats(1e-3, 20))
+    def test_a_window_has_exactly_the_interval_given(self, low, width):
+        prior = between(low, low + width, "window")
+        totals = stats.norm(prior.loc, prior.scale).ppf([0.05, 0.95])
+        assert prior.interval == pytest.approx((low, low + width), abs=1e-7)
+        assert prior.interval == pytest.approx(tuple(window_end(totals)), abs=1e-7)
+
+    @given(st.floats(1e-4, 0.9), st.floats(0.01, 0.99))
+    def test_a_share_has_exactly_the_interval_given(self, low, part):
+        high = low + part * (0.9999 - low)
+        prior = between(low, high, "logitnormal")
+        totals = stats.norm(prior.loc, prior.scale).ppf([0.05, 0.95])
+        assert prior.interval == pytest.approx((low, high), rel=1e-6)
+        assert prior.interval == pytest.approx(tuple(expit(totals)), rel=1e-6)
 
     @given(st.floats(1e-6, 1e6))
     def test_half_normal_quantiles(self, scale):
@@ -66,9 +73,14 @@ class TestIntervals:
             between(low, high)
 
     @pytest.mark.parametrize(("low", "high"), [(1, 1), (2, 1), (math.nan, 0), (-math.inf, 0)])
-    def test_an_impossible_normal_interval_is_refused(self, low, high):
+    def test_an_impossible_window_interval_is_refused(self, low, high):
         with pytest.raises(SpecificationError):
-            between(low, high, "normal")
+            between(low, high, "window")
+
+    @pytest.mark.parametrize(("low", "high"), [(0, 0.5), (0.5, 1), (0.6, 0.4), (math.nan, 0.5)])
+    def test_an_impossible_share_is_refused(self, low, high):
+        with pytest.raises(SpecificationError, match="0 < low < high < 1"):
+            between(low, high, "logitnormal")
 
     @pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
     def test_an_impossible_scale_is_refused(self, scale):
@@ -85,19 +97,20 @@ class TestDefaults:
         names = list(default_priors({"task": ("A", "kappa"), "task:llm": ("A",)}))
         expected = [*PARAMETERS, "A_task_sd", "kappa_task_sd", "A_task_llm_sd", "overdispersion"]
         assert names == expected
+        assert "D" not in default_priors({}, LawTerms().parameters)
 
     def test_checkpoints_and_interactions_vary_less(self):
         priors = default_priors(LEVELS)
-        assert priors["A_llm_sd"].scale == priors["A_task_llm_sd"].scale == LLM_SCALE
-        assert priors["A_task_sd"].scale > LLM_SCALE
+        assert priors["A_llm_sd"].scale == priors["A_task_llm_sd"].scale == FINE_SCALES["A"]
+        assert priors["A_task_sd"].scale > FINE_SCALES["A"]
 
     def test_population_priors_are_on_their_scales(self):
         assert {n: p.kind for n, p in POPULATION.items()} == {
-            n: "normal" if n == "delta" else "lognormal" for n in PARAMETERS
+            n: {"delta": "window", "rho": "logitnormal"}.get(n, "lognormal") for n in PARAMETERS
         }
 
     def test_kappa_is_what_the_documentation_says(self):
-        assert distribution(POPULATION["kappa"]).ppf([0.05, 0.95]) == pytest.approx([2, 60])
+        assert distribution(POPULATION["kappa"]).ppf([0.05, 0.95]) == pytest.approx([2, 20])
 
     @pytest.mark.parametrize(
         ("level", "expected"), [("task", "A_task_sd"), ("task:llm", "A_task_llm_sd")]
@@ -118,7 +131,7 @@ class TestResolving:
         }
         priors = resolve_priors(LEVELS, own)
         assert priors["kappa"] == between(5, 20)
-        assert priors["delta"] == between(-0.5, 0.1, "normal")
+        assert priors["delta"] == between(-0.5, 0.1, "window")
         assert priors["A_task_sd"] == half_normal(0.25)
         assert priors["overdispersion"] == half_normal(0.01)
         assert priors["alpha"] == between(0.1, 0.2)
@@ -163,8 +176,10 @@ class TestResolving:
             ("kappa", (1, 2, 3)),
             ("kappa", "wide"),
             ("kappa", None),
-            ("kappa", between(-1, 1, "normal")),
+            ("kappa", between(-1, 1, "window")),
             ("delta", between(1, 2)),
+            ("rho", (0.2, 1.2)),
+            ("rho", between(1, 2)),
             ("delta", 0.3),
             ("A_task_sd", -1.0),
             ("A_task_sd", 0),
@@ -190,7 +205,11 @@ class TestPrinting:
         ("prior", "text"),
         [
             (between(5, 20), "LogNormal(2.3, 0.421): between 5 and 20 with 90 %"),
-            (between(-0.5, 0.5, "normal"), "Normal(0, 0.304): between -0.5 and 0.5 with 90 %"),
+            (between(0.5, 1.5, "window"), "Window(1, 0.304): between 0.5 and 1.5 with 90 %"),
+            (
+                between(0.5, 0.9, "logitnormal"),
+                "LogitNormal(1.1, 0.668): between 0.5 and 0.9 with 90 %",
+            ),
             (half_normal(1.0), "HalfNormal(1): between 0.063 and 2 with 90 %"),
         ],
     )

@@ -8,5 +8,12 @@ for curves, `effects_table` for effects.
 from bayes_ctxlaw.plots.compute_curve import plot_compute_curve
 from bayes_ctxlaw.plots.context_curve import plot_context_curve
 from bayes_ctxlaw.plots.effects import effects_table, plot_effects
+from bayes_ctxlaw.plots.ranks import plot_ranks
 
-__all__ = ["effects_table", "plot_compute_curve", "plot_context_curve", "plot_effects"]
+__all__ = [
+    "effects_table",
+    "plot_compute_curve",
+    "plot_context_curve",
+    "plot_effects",
+    "plot_ranks",
+]

@@ -7,7 +7,7 @@ import inspect
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -118,20 +118,9 @@ def backtest(
     folds = _folds(split, obs)
     fresh = {name: _unfitted(name, forecaster) for name, forecaster in forecasters.items()}
     seed = _root(random_seed)
-    table: dict[str, tuple[Any, ...]] = {}
-    for name, forecaster in fresh.items():
-        for fold in folds:
-            train, test = (obs.isel({OBS_DIM: rows}) for rows in (fold.train, fold.test))
-            settings = _Settings(dict(fit_options or {}), ci_prob, levels, _seed(seed, name, fold))
-            table[_job(name, fold)] = forecaster, train, test, settings
-    results = jobs.run(_fit_and_score, table, progressbar, title="fits")
-    parts = {
-        name: [results[_job(name, fold)] for fold in folds]
-        for name in fresh  # in the order given
-    }
-    predictions = _gather(parts, obs, folds)
-    predictions.attrs |= {"ci_prob": float(ci_prob), "split": _words(split), "random_seed": seed}
-    return Backtest(predictions, _fits(parts, folds))
+    settings = _Settings(dict(fit_options or {}), float(ci_prob), levels, seed)
+    parts = _run(_fit_and_score, fresh, obs, folds, settings, progressbar)
+    return _result(parts, obs, folds, split, settings)
 
 
 @dataclass(frozen=True)
@@ -140,6 +129,41 @@ class _Settings:
     ci_prob: float
     levels: tuple[float, ...]
     seed: int
+
+
+def _run(
+    function: Callable[..., xr.Dataset],
+    fresh: Mapping[str, Any],
+    obs: xr.Dataset,
+    folds: Sequence[Fold],
+    settings: _Settings,
+    progressbar: bool,
+) -> dict[str, list[xr.Dataset]]:
+    """What a function like `_fit_and_score` finds in every fold, by forecaster, in their order."""
+    table: dict[str, tuple[Any, ...]] = {}
+    for name, forecaster in fresh.items():
+        for fold in folds:
+            train, test = (obs.isel({OBS_DIM: rows}) for rows in (fold.train, fold.test))
+            own = replace(settings, seed=_seed(settings.seed, name, fold))
+            table[_job(name, fold)] = forecaster, train, test, own
+    results = jobs.run(function, table, progressbar, title="fits")
+    return {name: [results[_job(name, fold)] for fold in folds] for name in fresh}
+
+
+def _result(
+    parts: Mapping[str, list[xr.Dataset]],
+    obs: xr.Dataset,
+    folds: list[Fold],
+    split: Any,
+    settings: _Settings,
+) -> Backtest:
+    predictions = _gather(parts, obs, folds)
+    predictions.attrs |= {
+        "ci_prob": settings.ci_prob,
+        "split": _words(split),
+        "random_seed": settings.seed,
+    }
+    return Backtest(predictions, _fits(parts, folds))
 
 
 def _job(name: str, fold: Fold) -> str:
@@ -268,11 +292,15 @@ def _fit_and_score(
     forecaster: Any, train: xr.Dataset, test: xr.Dataset, settings: _Settings
 ) -> xr.Dataset:
     """One job: fit a copy, predict the held-out rows, score them. Draws do not leave it."""
-    forecaster = copy.deepcopy(forecaster)  # threads, and a serial run, share the one given
-    own = {"random_seed": settings.seed, "progressbar": False}
-    known = _arguments(forecaster.fit)
+    return _fit_and_predict(forecaster, train, test, settings)[0]
+
+
+def _fit_and_predict(
+    forecaster: Any, train: xr.Dataset, test: xr.Dataset, settings: _Settings
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Scores of the held-out rows, and the prediction with its draws."""
     start = time.perf_counter()
-    forecaster.fit(train, **{k: v for k, v in (settings.fit_options | own).items() if k in known})
+    forecaster = _fitted(forecaster, train, settings)
     seconds = time.perf_counter() - start
     known = _arguments(forecaster.predict)
     options = {"random_seed": settings.seed, "samples": True, "new_levels": "uncertainty"}
@@ -293,7 +321,16 @@ def _fit_and_score(
     beyond = Encoding.of(train, {}).extrapolation(test)
     rows = rows.assign_coords(axis=list(beyond))
     rows["extrapolation"] = (OBS_DIM, "axis"), np.stack(list(beyond.values()), axis=1)
-    return rows
+    return rows, prediction
+
+
+def _fitted(forecaster: Any, train: xr.Dataset, settings: _Settings) -> Any:
+    """A fitted copy, for threads, and a serial run, share the one given."""
+    forecaster = copy.deepcopy(forecaster)
+    own = {"random_seed": settings.seed, "progressbar": False}
+    known = _arguments(forecaster.fit)
+    forecaster.fit(train, **{k: v for k, v in (settings.fit_options | own).items() if k in known})
+    return forecaster
 
 
 def _check_answer(prediction: Any, at: xr.Dataset, ci_prob: float) -> None:
@@ -317,6 +354,12 @@ def _check_answer(prediction: Any, at: xr.Dataset, ci_prob: float) -> None:
 
 def _failed_checks(forecaster: Any) -> str | None:
     """Checks of convergence that a sampled fit does not pass; None for one not sampled."""
+    members = getattr(forecaster, "members", None)
+    if isinstance(members, Mapping):  # of a stack, whose intervals are no better than theirs
+        found = {name: _failed_checks(member) for name, member in members.items()}
+        sampled = {name: failed for name, failed in found.items() if failed is not None}
+        failed = [f"{name!r}: {failed}" for name, failed in sampled.items() if failed]
+        return "; ".join(failed) if sampled else None
     tree = getattr(forecaster, "idata", None)
     if not isinstance(tree, xr.DataTree) or not {"posterior", "sample_stats"} <= set(tree):
         return None

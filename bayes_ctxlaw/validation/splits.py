@@ -27,6 +27,7 @@ __all__ = [
     "beyond_context",
     "beyond_window",
     "leave_out",
+    "longest_in_window",
     "rolling_compute",
     "rolling_context",
 ]
@@ -189,6 +190,32 @@ class _LeaveOut(Split):
             yield f"{self.level} {label}", ~test, test, f"`{self.level}` has {number}"
 
 
+@dataclass(frozen=True)
+class _Longest(Split):
+    """Predict the longest prompts of every task after a fit to its shorter ones."""
+
+    share: float
+
+    def __str__(self) -> str:
+        return f"longest_in_window({self.share:g})"
+
+    def _divide(self, obs: xr.Dataset) -> Iterator[tuple[str, np.ndarray, np.ndarray, str]]:
+        tokens, task = _values(obs, "prompt_tokens"), level_labels(obs, "task")
+        fits = _values(obs, RATIO) <= 1.0
+        start = np.full(len(tokens), math.inf)
+        for label in dict.fromkeys(task.tolist()):
+            here = np.sort(tokens[fits & (task == label)])
+            if len(lengths := np.unique(here)) < 2:
+                continue
+            # Rounded first: 0.2 of 15 rows are 3, not the 4 that 3.0000000000000004 would make.
+            wanted = math.ceil(round(self.share * len(here), 9))
+            # What the shortest prompts score must remain to be fitted.
+            start[task == label] = max(here[-wanted], lengths[1])
+        beyond = tokens >= start
+        name = f"longest {100 * self.share:g} % of each task's prompts in the window"
+        yield name, ~beyond, beyond & fits, "no task has prompts of two lengths that fit"
+
+
 def beyond_context(tokens: float, in_window: bool | None = None) -> Split:
     """Fit prompts of up to so many tokens, predict longer ones.
 
@@ -324,6 +351,45 @@ def leave_out(level: str, labels: Sequence[str] | str | None = None) -> Split:
             "`labels` to take all in turn."
         )
     return _LeaveOut(str(level), names)
+
+
+def longest_in_window(share: float = 0.25) -> Split:
+    """Fit the shorter prompts of every task, predict its longest ones that fit their window.
+
+    Unlike with `beyond_context`, every task is fitted, and every task with prompts of several
+    lengths is predicted, however their lengths differ between tasks.
+
+    Parameters
+    ----------
+    share : float
+        Part of a task's rows within their window to predict: more where rows of one length would
+        be torn apart, but never those of the least length. A task with a single length is fitted
+        whole.
+
+    Returns
+    -------
+    Split
+        With one fold.
+
+    Raises
+    ------
+    SpecificationError
+        `share` does not lie between 0 and 1. When applied: no task has prompts of two lengths
+        that fit their window.
+
+    Examples
+    --------
+    >>> import bayes_ctxlaw as bcl
+    >>> (fold,) = longest_in_window()(bcl.load_dataset("montgomery2025"))
+    >>> len(fold.train), len(fold.test)
+    (77, 27)
+    """
+    number = isinstance(share, Real) and not isinstance(share, bool)
+    if not number or not 0.0 < share < 1.0:
+        raise SpecificationError(
+            f"longest_in_window({_shown(share)}): give a share between 0 and 1, such as 0.25."
+        )
+    return _Longest(float(share))
 
 
 def rolling_context(
