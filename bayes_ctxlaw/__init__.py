@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from bayes_ctxlaw.priors import Prior, between, half_normal
     from bayes_ctxlaw.validation import splits
     from bayes_ctxlaw.validation.backtest import backtest
-    from bayes_ctxlaw.validation.stacking import stack
     from bayes_ctxlaw.validation.calibration import calibrate
+    from bayes_ctxlaw.validation.stacking import stack
 
 __all__ = [
     "BayesCtxlawError",

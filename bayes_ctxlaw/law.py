@@ -472,16 +472,16 @@ def mean_score(
 
         P = Q \, \bigl(\gamma + (1 - \gamma) \, S_C \, S_n \, L\bigr)
 
-    with :math:`S_C` the saturation of :math:`\log A + \alpha x`, :math:`S_n` the context term, L the
-    dilution and Q the penalty. The penalty multiplies the chance level as well: far past the window
-    models score 0, below chance.
+    with :math:`S_C` the saturation of :math:`\log A + \alpha x`, :math:`S_n` the context term, L
+    the dilution and Q the penalty. The penalty multiplies the chance level as well: far past the
+    window models score 0, below chance.
 
     Parameters
     ----------
     parameters : mapping
-        ``"log_A"``, ``"alpha"``, ``"log_B"``, ``"beta"``; ``"logit_rho"``, ``"log_D"`` and ``"eta"``
-        where the law has them; for the log-logistic penalty ``"kappa"`` and ``"delta"``. Arrays or
-        tensors that broadcast with the design.
+        ``"log_A"``, ``"alpha"``, ``"log_B"``, ``"beta"``; ``"logit_rho"``, ``"log_D"`` and
+        ``"eta"`` where the law has them; for the log-logistic penalty ``"kappa"`` and ``"delta"``.
+        Arrays or tensors that broadcast with the design.
     design : mapping
         ``"x"`` log compute and ``"z"`` log prompt tokens, each over its reference; ``"w"`` log
         of prompt tokens over window; ``"chance"``. Optional: ``"w_sd"``; for the token

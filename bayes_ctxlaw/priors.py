@@ -174,7 +174,8 @@ POPULATION: Mapping[str, Prior] = {
 """Default priors of the population values of the parameters, at the references."""
 
 LEVEL_SCALES: Mapping[str, float] = {
-    "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "rho": 1.0, "D": 1.0, "eta": 0.3, "kappa": 0.7, "delta": 0.5,
+    "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "rho": 1.0, "D": 1.0, "eta": 0.3,
+    "kappa": 0.7, "delta": 0.5,
 }  # fmt: skip
 """Default half-normal scale of the effects of task, family and technique, by parameter."""
 

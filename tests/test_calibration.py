@@ -171,7 +171,7 @@ def test_a_law_fitted_under_another_prior_is_found_out(design):
     prior = small_law().priors["A"]
     shifted = bcl.Prior("lognormal", prior.loc + 2 * prior.scale, prior.scale)
     simulator = small_law(priors={"A": shifted})
-    wrong = bcl.calibrate(small_law(), design, 12, simulator=simulator, **OPTIONS)
+    wrong = bcl.calibrate(small_law(), design, 10, simulator=simulator, **OPTIONS)
     assert not wrong.table.loc["mu_A", "uniform"]
     assert wrong.table.loc["mu_A", "mean_rank"] > 0.6
     assert "mu_A" in wrong.sentence()

@@ -27,9 +27,9 @@ def mode_of(law):
 class TestMode:
     @pytest.mark.parametrize("dataset", DATASETS)
     def test_quick(self, dataset):
-        begin = time.perf_counter()
+        begin = time.process_time()  # the processor's: others may be at work on the machine
         ContextLaw()._prepare(load_dataset(dataset))
-        assert time.perf_counter() - begin < 5.0
+        assert time.process_time() - begin < 5.0
 
     @pytest.mark.parametrize("dataset", DATASETS)
     def test_it_fits(self, dataset):

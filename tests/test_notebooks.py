@@ -9,7 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-NAMES = ["01_first_forecast", "02_beyond_10k_and_across_decades"]
+NAMES = [
+    "01_first_forecast",
+    "02_beyond_10k_and_across_decades",
+    "03_do_the_intervals_hold",
+]
 FEW_DRAWS = {"BCL_DRAWS": "50", "BCL_TUNE": "100", "BCL_CHAINS": "2"}
 
 # Put together from parts, so that no test finds this line. As in tests/test_packaging.py, but an

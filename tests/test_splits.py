@@ -225,3 +225,46 @@ def test_what_is_no_label_cannot_be_left_out():
 def test_senseless_arguments_are_refused_before_there_are_data(wrong):
     with pytest.raises(bcl.SpecificationError):
         wrong()
+
+
+# --- the longest prompts in the window -----------------------------------------------------------
+
+
+def test_the_longest_quarter_of_a_task_that_fits_its_window_is_predicted():
+    obs = observations([100, 200, 300, 400, 9000, 8000, 7000, 6000, 5000])
+    (fold,) = splits.longest_in_window()(obs)
+    # Of 8 rows in the window 2; one beyond it is too long to fit, too.
+    assert rows_of(fold) == ([0, 1, 2, 3, 7, 8], [5, 6])
+    assert fold.name == "longest 25 % of each task's prompts in the window"
+    (fold,) = splits.longest_in_window(0.5)(obs)
+    assert rows_of(fold) == ([0, 1, 2, 3], [5, 6, 7, 8])
+
+
+def test_rows_of_one_length_stay_together_but_the_shortest_are_fitted():
+    (fold,) = splits.longest_in_window(0.25)(observations([100, 200, 200, 200, 300]))
+    assert rows_of(fold) == ([0], [1, 2, 3, 4])
+    (fold,) = splits.longest_in_window(0.9)(observations([100, 100, 100, 200]))
+    assert rows_of(fold) == ([0, 1, 2], [3])
+
+
+def test_every_task_is_divided_by_its_own_lengths(montgomery):
+    obs = observations([100, 200, 3000, 4000])
+    obs = bcl.as_observations(obs.assign(task=("obs_id", ["a", "a", "b", "b"])))
+    (fold,) = splits.longest_in_window()(obs)
+    assert rows_of(fold) == ([0, 2], [1, 3])
+    (fold,) = splits.longest_in_window()(montgomery)
+    assert set(montgomery["task"].values[fold.test]) == set(montgomery["task"].values)
+
+
+def test_a_task_of_one_length_is_fitted_whole_and_all_of_them_are_refused():
+    obs = observations([100, 100, 100, 200])
+    obs = bcl.as_observations(obs.assign(task=("obs_id", ["a", "a", "b", "b"])))
+    assert rows_of(splits.longest_in_window()(obs)[0]) == ([0, 1, 2], [3])
+    with pytest.raises(bcl.SpecificationError, match="no task has prompts of two lengths"):
+        splits.longest_in_window()(observations([100, 100, 100]))
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, "half", True])
+def test_a_share_lies_between_0_and_1(share):
+    with pytest.raises(bcl.SpecificationError, match="give a share between 0 and 1"):
+        splits.longest_in_window(share)

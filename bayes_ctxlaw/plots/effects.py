@@ -211,6 +211,8 @@ def _axis_text(name: str, show: str) -> str:
     if name == "delta":
         units = "natural log units of the window"
         return f"effect on {symbol}\n({units})" if show == "effect" else f"{symbol} ({units})"
+    if name == "rho":
+        return f"effect on the log-odds of {symbol}" if show == "effect" else symbol
     return f"effect on log {symbol}" if show == "effect" else f"{symbol} (log axis)"
 
 
@@ -232,7 +234,7 @@ def _draw_forest(ax: Axes, table: pd.DataFrame, name: str, show: str) -> None:
     ax.plot(table["median"], at, "o", color=colour, markersize=6, markeredgecolor="white", zorder=3)
     if show == "effect":
         ax.axvline(0.0, color="0.35", linewidth=0.9, zorder=1)
-    elif name != "delta":
+    elif name not in ("delta", "rho"):
         _axes.log_axis(ax, table[["lower", "upper"]].to_numpy(), "{:g}".format)
     ax.set_yticks(at, labels=table.index.tolist())
     ax.set_ylim(-0.6, len(table) - 0.4)

@@ -21,7 +21,7 @@ def plot_ranks(calibration: Calibration, quantities: Sequence[str] | None = None
     A line is the share of ranks up to a place less the share there should be: below 0 at the left
     and above at the right for intervals that are too wide, the reverse for intervals that are too
     narrow, a hill or a valley for a posterior that lies too high or too low. Points that make a
-    quantity fail the test at 5 % are marked.
+    quantity fail the test at the level shown are marked.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.encoding import Encoding, level_labels
 from bayes_ctxlaw.errors import NotFittedError
 from bayes_ctxlaw.jobs import named
+from bayes_ctxlaw.likelihoods import draw_scores, item_counts
 from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.predict import check_options, summarise
 from bayes_ctxlaw.rivals._labels import check_tasks, draws_like, label_seed
@@ -175,21 +176,28 @@ class NoPoolingLaw:
                 part = here.isel(obs_id=of_row == task)
                 scores[:, of_row == task] = draws_like(
                     [task] if task in self.laws else list(self.laws),
-                    # Every call has a seed of its own, or all would have the same noise.
-                    partial(self._draw, part, kind, label_seed(seed, f"{first}|{task}")),
+                    partial(self._draw, part, kind, label_seed(seed, task), first),
                     (size, part.sizes["obs_id"]),
                     # By the label: a new task is like the same fitted one in all its rows.
                     [seed, zlib.crc32(task.encode())],
                 )
             yield scores
 
-    def _draw(self, at: xr.Dataset, kind: str, seed: int, task: str) -> np.ndarray:
+    def _draw(self, at: xr.Dataset, kind: str, seed: int, block: int, task: str) -> np.ndarray:
         """Draws of the scores of rows, as if they were of this task."""
-        named_so = np.full(at.sizes["obs_id"], task, dtype=object)
-        out = self.laws[task].predict(
-            at.assign(task=("obs_id", named_so)), kind=kind, random_seed=seed, samples=True
-        )
-        return out["samples"].values.reshape(-1, at.sizes["obs_id"])
+        law, rows = self.laws[task], at.sizes["obs_id"]
+        at = at.assign(task=("obs_id", np.full(rows, task, dtype=object)))
+        # The curve is the same in every block of rows; the noise is not.
+        out = law.predict(at, kind="law", random_seed=seed, samples=True)
+        mean = out["samples"].values.reshape(-1, rows)
+        if kind != "response":
+            return mean
+        phi = np.zeros((len(mean), 1))
+        if "overdispersion" in law.idata["posterior"]:
+            phi = law.idata["posterior"]["overdispersion"].values.reshape(-1, 1)
+        rng = np.random.default_rng([seed, block])
+        phi = np.broadcast_to(phi, mean.shape)
+        return draw_scores(law.spec.likelihood, mean, phi, item_counts(at), rng)
 
 
 def _along_task(laws: dict[str, ContextLaw], group: str) -> xr.Dataset:

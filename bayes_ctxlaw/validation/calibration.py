@@ -117,6 +117,7 @@ def calibrate(
     """
     sizes = {"draws": draws, "tune": tune, "thin": thin, "chains": chains}
     _check(sizes | {"n_simulations": n_simulations}, random_seed, folder)
+    sizes = {name: int(value) for name, value in sizes.items()}  # as JSON has them
     design = as_observations(design)
     seed = int(np.random.default_rng().integers(2**31) if random_seed is None else random_seed)
     likelihood = _likelihood(law, design)
