@@ -228,8 +228,8 @@ class ContextLaw:
         progressbar : bool
             Show progress.
         thin : int, optional
-            Sampler steps for every draw kept. If None, 3; for observations of a single task 4, for
-            then neighbouring draws are much alike.
+            Sampler steps for every draw kept. If None, 6; for observations of a single task 4.
+            Neighbouring steps are alike; a large fit that takes long can do with 1.
         **column_names : str
             Canonical name = own column name.
 
@@ -258,7 +258,7 @@ class ContextLaw:
             chains=chains,
             random_seed=seed,
             progressbar=progressbar,
-            thin=thin if thin is not None else 4 if one_task else 3,
+            thin=thin if thin is not None else 4 if one_task else 6,
         )
         self._seed = seed
         self.idata = self._tree(trace)

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+from fake_forecasters import Gaussian, Interval, Point
 from fake_law import design_of, fake_idata, fake_prediction, observations
 from matplotlib.collections import PathCollection
 from matplotlib.colors import same_color
@@ -18,10 +19,14 @@ from bayes_ctxlaw.law import window_end
 from bayes_ctxlaw.observations import grid
 from bayes_ctxlaw.plots import (
     effects_table,
+    plot_calibration,
     plot_compute_curve,
     plot_context_curve,
     plot_effects,
 )
+from bayes_ctxlaw.validation.backtest import backtest
+from bayes_ctxlaw.validation.coverage import coverage_table, share_interval
+from bayes_ctxlaw.validation.splits import beyond_context
 
 
 @pytest.fixture(autouse=True)
@@ -397,3 +402,112 @@ def test_too_many_labels_are_refused_and_the_table_has_them_all():
 def test_an_unfitted_law_has_no_effects():
     with pytest.raises(NotFittedError):
         plot_effects(Fitted(None))
+
+
+# --- calibration ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def result(obs):
+    forecasters = {"normal": Gaussian(), "interval": Interval(), "point": Point()}
+    return backtest(forecasters, obs, beyond_context(1000), random_seed=1, progressbar=False)
+
+
+def test_coverage_is_that_of_the_backtest_at_every_probability(result):
+    table = coverage_table(result)
+    assert table.index.get_level_values("forecaster").unique().tolist() == ["normal", "interval"]
+    normal = table.loc["normal"]
+    assert normal.index.tolist() == [0.5, 0.8, 0.9, 0.95]
+    expected = result.calibration.loc[("normal", "all tasks")]
+    np.testing.assert_allclose(normal["coverage"], expected)
+    # Without draws there is the interval of the backtest alone.
+    assert table.loc["interval"].index.tolist() == [0.9]
+    share = result.scores.loc[("interval", "all tasks"), "coverage"]
+    assert table.loc[("interval", 0.9), "coverage"] == share
+    assert (table["lower"] <= table["coverage"]).all()
+    assert (table["coverage"] <= table["upper"]).all()
+    assert (table["effective"] >= 2).all()
+
+
+def test_dependence_within_a_checkpoint_makes_a_share_less_sure(result):
+    """Of 40 checkpoints with 10 rows each, all rows of a checkpoint are inside, or none."""
+    rng = np.random.default_rng(1)
+    of_llm = rng.random(40) < 0.7
+    llm = np.repeat([f"m{i}" for i in range(40)], 10).astype(object)
+    alike, apart = np.repeat(of_llm, 10), rng.permutation(np.repeat(of_llm, 10))
+    predictions = xr.Dataset(
+        {
+            "covered": (("forecaster", "obs_id"), np.array([alike, apart], dtype=float)),
+            "covered_at": (("forecaster", "obs_id", "level"), np.zeros((2, 400, 0))),
+            "llm": ("obs_id", llm),
+        },
+        coords={"forecaster": ["alike", "apart"], "level": np.zeros(0), "fold": ("obs_id", llm)},
+        attrs={"ci_prob": 0.9},
+    )
+    table = coverage_table(type(result)(predictions, result.fits)).xs(0.9, level="probability")
+    assert table.loc["alike", "coverage"] == table.loc["apart", "coverage"]
+    assert table.loc["alike", "effective"] == 40
+    assert table.loc["apart", "effective"] > 250
+    width = table["upper"] - table["lower"]
+    assert width["alike"] > 2 * width["apart"]
+
+
+def test_the_interval_of_a_share_holds_the_probability_behind_it():
+    rng = np.random.default_rng(2)
+    for probability in (0.5, 0.9, 0.95):
+        shares = rng.binomial(30, probability, size=4000) / 30
+        ends = np.array([share_interval(share, 30) for share in shares])
+        held = (ends[:, 0] <= probability) & (probability <= ends[:, 1])
+        # A whole number of rows allows no exact 90 %.
+        assert 0.82 < held.mean() < 0.97
+
+
+def test_calibration_is_drawn_with_its_uncertainty(result):
+    axes = plot_calibration(result)
+    table = coverage_table(result)
+    assert axes[0].get_xlabel() == "probability of the equal-tailed interval (response)"
+    assert axes[1].get_xlabel() == "mean width of the 90 % equal-tailed interval (response)"
+    assert tick_texts(axes[0]) == ["0.5", "0.8", "0.9", "0.95"]
+    diagonal = axes[0].lines[0]
+    assert diagonal.get_xdata().tolist() == diagonal.get_ydata().tolist() == [0, 1]
+    points = [line for line in axes[0].lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(points[0].get_ydata(), table.loc["normal", "coverage"])
+    np.testing.assert_allclose(points[0].get_xdata(), [0.5, 0.8, 0.9, 0.95], atol=0.02)
+    bars = np.array(axes[0].collections[0].get_segments())
+    np.testing.assert_allclose(bars[:, :, 1], table.loc["normal", ["lower", "upper"]])
+    (of_width,) = [line for line in axes[1].lines if line.get_marker() == "s"]
+    assert of_width.get_xdata()[0] == pytest.approx(0.2)
+    texts = legend_texts(axes)
+    assert texts == [
+        "normal",
+        "interval",
+        "90 % confidence, clustered by llm",
+        "stated probability",
+    ]
+
+
+def test_calibration_can_be_drawn_elsewhere_and_without_widths(result):
+    _, given = plt.subplots()
+    axes = plot_calibration(result, width=False, axes=given, ci_prob=0.5)
+    assert axes.shape == (1,)
+    assert axes[0] is given
+    assert len(plt.get_fignums()) == 1
+    assert "50 % confidence, clustered by llm" in legend_texts(axes)
+    with pytest.raises(SpecificationError, match="1 Axes were given for 2 panels"):
+        plot_calibration(result, axes=given)
+
+
+def test_what_has_no_coverage_is_not_drawn(obs, result):
+    split = beyond_context(1000)
+    points = backtest({"point": Point()}, obs, split, random_seed=1, progressbar=False)
+    with pytest.raises(SpecificationError, match=r"no forecaster .* has intervals"):
+        plot_calibration(points)
+    many = {f"f{i}": Interval() for i in range(9)}
+    with pytest.raises(SpecificationError, match="there are 9 forecasters; at most 8"):
+        plot_calibration(backtest(many, obs, split, random_seed=1, progressbar=False))
+    with pytest.raises(SpecificationError, match="result=Dataset must be a Backtest"):
+        plot_calibration(result.predictions)
+    with pytest.raises(SpecificationError, match="ci_prob=90"):
+        plot_calibration(result, ci_prob=90)
+    with pytest.raises(SpecificationError, match="'colour': not a label"):
+        plot_calibration(result, cluster="colour")

@@ -241,8 +241,8 @@ def test_the_longest_quarter_of_a_task_that_fits_its_window_is_predicted():
 
 
 def test_rows_of_one_length_stay_together_but_the_shortest_are_fitted():
-    (fold,) = splits.longest_in_window(0.25)(observations([100, 200, 200, 200, 300]))
-    assert rows_of(fold) == ([0], [1, 2, 3, 4])
+    (fold,) = splits.longest_in_window(0.25)(observations([100, 100, 200, 200, 200]))
+    assert rows_of(fold) == ([0, 1], [2, 3, 4])
     (fold,) = splits.longest_in_window(0.9)(observations([100, 100, 100, 200]))
     assert rows_of(fold) == ([0, 1, 2], [3])
 
@@ -262,6 +262,8 @@ def test_a_task_of_one_length_is_fitted_whole_and_all_of_them_are_refused():
     assert rows_of(splits.longest_in_window()(obs)[0]) == ([0, 1, 2], [3])
     with pytest.raises(bcl.SpecificationError, match="no task has prompts of two lengths"):
         splits.longest_in_window()(observations([100, 100, 100]))
+    with pytest.raises(bcl.SpecificationError, match=r"only one row to fit.*1 of the tasks have"):
+        splits.longest_in_window()(observations([100, 200, 200]))
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, "half", True])

@@ -125,8 +125,9 @@ def test_the_weight_goes_to_the_member_that_is_right():
     assert both.weights["right"] > 0.95
     assert both.weights.index.tolist() == ["off", "right"]
     assert both.backtest.scores.loc[("right", "all tasks"), "crps"] < 0.02
-    assert "right" in str(both)
-    assert "0.000" in str(both) or "0.0" in str(both)
+    text = str(both)
+    assert f"{both.weights['right']:.3f}" in text
+    assert "The weights rest on 4 scores of 2 checkpoints" in text
 
 
 def test_members_that_err_to_both_sides_are_mixed():
@@ -143,7 +144,7 @@ def test_members_that_err_to_both_sides_are_mixed():
     assert (mixed["upper"] > high["lower"]).all()
     np.testing.assert_allclose(
         mixed["mean"], low["mean"] * both.weights["low"] + high["mean"] * both.weights["high"],
-        atol=4e-3,
+        atol=0.01,
     )  # fmt: skip
 
 
@@ -333,7 +334,7 @@ def test_a_member_that_gives_no_draws_is_refused_by_name():
 def test_observations_of_one_length_need_a_split():
     obs = observations()
     obs = obs.isel(obs_id=obs["prompt_tokens"].values == 1000)
-    with pytest.raises(bcl.SpecificationError, match=r"no task has prompts of two .*give|Give"):
+    with pytest.raises(bcl.SpecificationError, match=r"no task has prompts of two .*Give stack"):
         fitted([Curve(), Curve(0.1)], obs)
     both = fitted([Curve(), Curve(0.1)], obs, bcl.splits.leave_out("llm"))
     assert both.weights["Curve 1"] > 0.9
@@ -346,7 +347,7 @@ def test_a_fit_that_fails_says_whose_it_is():
         def predict(self, at, ci_prob=0.9, samples=False):
             raise AssertionError("not reached")
 
-    with pytest.raises(bcl.ObservationError, match="^'bad' in the fold .*: too little"):
+    with pytest.raises(bcl.ObservationError, match=r"^'bad' in the fold .*: too little"):
         fitted({"bad": Bad(bcl.ObservationError("too little.")), "right": Curve()})
 
 

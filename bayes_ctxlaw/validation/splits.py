@@ -203,17 +203,20 @@ class _Longest(Split):
         tokens, task = _values(obs, "prompt_tokens"), level_labels(obs, "task")
         fits = _values(obs, RATIO) <= 1.0
         start = np.full(len(tokens), math.inf)
+        divided = 0
         for label in dict.fromkeys(task.tolist()):
             here = np.sort(tokens[fits & (task == label)])
             if len(lengths := np.unique(here)) < 2:
                 continue
+            divided += 1
             # Rounded first: 0.2 of 15 rows are 3, not the 4 that 3.0000000000000004 would make.
             wanted = math.ceil(round(self.share * len(here), 9))
             # What the shortest prompts score must remain to be fitted.
             start[task == label] = max(here[-wanted], lengths[1])
         beyond = tokens >= start
         name = f"longest {100 * self.share:g} % of each task's prompts in the window"
-        yield name, ~beyond, beyond & fits, "no task has prompts of two lengths that fit"
+        count = "no task has" if divided == 0 else f"{divided} of the tasks have"
+        yield name, ~beyond, beyond & fits, f"{count} prompts of two lengths in the window"
 
 
 def beyond_context(tokens: float, in_window: bool | None = None) -> Split:

@@ -21,8 +21,8 @@ from bayes_ctxlaw.validation.members import (
     member_draws,
     unfitted_members,
 )
-from bayes_ctxlaw.validation.result import Backtest
-from bayes_ctxlaw.validation.scores import LEVELS
+from bayes_ctxlaw.validation.result import Backtest, _count
+from bayes_ctxlaw.validation.scores import LEVELS, all_of
 from bayes_ctxlaw.validation.splits import Fold, longest_in_window
 from bayes_ctxlaw.validation.weights import best_weights, crps_matrix, mix
 
@@ -124,11 +124,16 @@ class Stack:
         names = ", ".join(map(repr, self._fresh))
         if self.weights is None:
             return f"Stack of {names}, not fitted yet; weights by {self._words}"
-        scores = self.backtest.scores.xs("all tasks", level="task")
+        scores = self.backtest.scores.xs(all_of("task"), level="task")
         table = pd.DataFrame({"weight": self.weights, "held-out CRPS": scores["crps"]})
-        title = f"Stack of {names}, weighed by {self._words}"
         shown = table.to_string(formatters=["{:.3f}".format, "{:.4f}".format])
-        return "\n".join([title, "", shown, "", *self.backtest.notes])
+        points, clusters = scores.iloc[0][["points", "clusters"]]
+        rest = (
+            f"The weights rest on {_count(points, 'score')} of {_count(clusters, 'checkpoint')}, "
+            f"held out by {self._words}."
+        )
+        # The last is about standard errors, which are not shown here.
+        return "\n".join([f"Stack of {names}", "", shown, "", rest, *self.backtest.notes[:-1]])
 
     __repr__ = __str__
 
