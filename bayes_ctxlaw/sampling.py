@@ -17,7 +17,7 @@ _KEPT = (
     "reached_max_treedepth", "lp",
 )  # fmt: skip
 
-TARGET_ACCEPT = 0.97
+TARGET_ACCEPT = 0.99
 """Default of NUTS' target acceptance.
 
 Where a penalty comes out sharp, the end of a window is a wall that the longer steps of a lower
