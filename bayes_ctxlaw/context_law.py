@@ -21,7 +21,7 @@ from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.likelihoods import choose_likelihood
 from bayes_ctxlaw.mode import find_mode
 from bayes_ctxlaw.observations import as_design, as_observations
-from bayes_ctxlaw.posterior import add_natural, check_complete, population_names
+from bayes_ctxlaw.posterior import add_natural, check_complete
 from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
 from bayes_ctxlaw.specification import Specification
 from bayes_ctxlaw.storage import read_fit, write_fit
@@ -334,22 +334,15 @@ class ContextLaw:
         if self.idata is None:
             raise NotFittedError("this law has no posterior yet: call law.fit(obs) first.")
         posterior = self.idata["posterior"].to_dataset()
-        check_complete(posterior, self.spec, self.encoding)
-        shape = posterior.sizes["chain"], posterior.sizes["draw"]
-        draws = {}
-        for name, dim in population_names(self.spec, self.encoding).items():
-            dims = ("chain", "draw") if dim is None else ("chain", "draw", dim)
-            values = posterior[name].transpose(*dims).values
-            draws[name] = values.reshape(shape[0] * shape[1], *values.shape[2:])
         seed = self._seed if random_seed is None else int(random_seed)
-        predictor = _predict.Predictor(self.spec, self.encoding, draws, seed)
+        predictor = _predict.Predictor.of(self.spec, self.encoding, posterior, seed)
         return _predict.predict(
             predictor,
             as_design(at, **column_names),
             kind=kind,
             ci_prob=ci_prob,
             new_levels=new_levels,
-            shape=shape,
+            shape=(posterior.sizes["chain"], posterior.sizes["draw"]),
             samples=samples,
         )
 

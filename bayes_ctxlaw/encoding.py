@@ -293,7 +293,8 @@ class Encoding:
         task that the fit never saw: beyond the data of all tasks.
         """
         spans = np.array(list(self.edges.values()))
-        every = (*(f(spans[:, k]) for k, f in enumerate((np.min, np.max, np.min, np.max))),)
+        least, most = spans.min(axis=0), spans.max(axis=0)
+        every = least[0], most[1], least[2], most[3]
         edges = np.array([self.edges.get(t, every) for t in level_labels(ds, "task")]).T
         out = {}
         for k, (axis, name) in enumerate((("x", "compute"), ("z", "prompt_tokens"))):

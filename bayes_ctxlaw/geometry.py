@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 from bayes_ctxlaw.encoding import Strata
 from bayes_ctxlaw.law import law_arguments, log_by_length, log_saturation, window_end
-from bayes_ctxlaw.mode import Mode
+from bayes_ctxlaw.mode import MOST, Mode
 
 _PLACES = 24  # where the curvature is looked at, beside the mode
 _TYPICAL = 0.4  # quantile of the information found there
@@ -310,7 +310,7 @@ def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray]:
 def _log_product(mode: Mode) -> np.ndarray:
     """Log of all that multiplies into the score but the penalty, at the mode, by observation."""
     fit = mode.fit
-    arguments = law_arguments(fit.totals(mode.values), 8.0)
+    arguments = law_arguments(fit.totals(mode.values), MOST)
     log_u = arguments["log_A"] + arguments["alpha"] * fit.design["x"]
     return log_saturation(log_u, fit.terms.compute_term) + log_by_length(
         arguments, fit.design["z"], fit.terms

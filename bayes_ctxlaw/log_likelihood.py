@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.encoding import Encoding
-from bayes_ctxlaw.law import mean_score
+from bayes_ctxlaw.encoding import Encoding, level_labels
 from bayes_ctxlaw.likelihoods import distribution_at, log_likelihood
 from bayes_ctxlaw.posterior import check_complete, population_names
 from bayes_ctxlaw.predict import Predictor
@@ -106,7 +105,8 @@ def log_prior(law: Any) -> xr.Dataset:
     ----------
     Kallioinen et al. (2024), doi:10.1007/s11222-023-10366-5, on hierarchical models.
     """
-    posterior = _posterior(law)
+    posterior = law.idata["posterior"].to_dataset()
+    check_complete(posterior, law.spec, law.encoding)
     return xr.Dataset(
         {
             name: posterior[name].copy(data=_log_density(prior, posterior[name].values))
@@ -137,39 +137,13 @@ def _log_density(prior: Prior, values: np.ndarray) -> np.ndarray:
     return -0.5 * unit**2 + np.log(sides / (prior.scale * np.sqrt(2.0 * np.pi)))
 
 
-def _posterior(law: Any) -> xr.Dataset:
+def _of_rows(law: Any) -> tuple[np.ndarray, np.ndarray]:
+    """P and overdispersion of every row of the fit, (draw, row), as the likelihood has them."""
     posterior = law.idata["posterior"].to_dataset()
-    check_complete(posterior, law.spec, law.encoding)
-    return posterior
-
-
-def _of_rows(law: Any) -> tuple[np.ndarray, Any]:
-    """P and overdispersion of every row of the fit, (draw, row), as the likelihood has them.
-
-    Not by `Predictor.blocks`: what a forecast adds where it leaves the data is no part of the
-    model that was fitted.
-    """
-    predictor = Predictor(law.spec, law.encoding, _draws(law), law._seed)
-    design = law.encoding.design(law.obs, law.spec.terms)
-    combination, combinations = predictor._combinations(law.obs, "llm")
-    mean = np.empty((predictor.size, law.obs.sizes[OBS_DIM]))
-    for number, labels in enumerate(combinations):
-        rows = np.flatnonzero(combination == number)
-        here = {name: value[rows, None] for name, value in design.items()}
-        mean[:, rows] = mean_score(predictor._parameters(labels), here, law.spec.terms).T
-    phi: Any = 0.0
-    if "overdispersion" in predictor.draws:
-        phi = predictor.draws["overdispersion"][:, law.encoding.codes(law.obs, "task")]
-    return mean, phi
-
-
-def _draws(law: Any) -> dict[str, np.ndarray]:
-    """Draws as a `Predictor` takes them: one axis for all chains."""
-    posterior, draws = _posterior(law), {}
-    for name, dim in population_names(law.spec, law.encoding).items():
-        values = posterior[name].transpose(*SAMPLE, *([dim] if dim else [])).values
-        draws[name] = values.reshape(-1, *values.shape[2:])
-    return draws
+    predictor = Predictor.of(law.spec, law.encoding, posterior, law._seed)
+    # No row of the fit lies beyond its data, so these are the fitted means.
+    mean = np.concatenate(list(predictor.blocks(law.obs, "llm")), axis=1)
+    return mean, predictor.overdispersion(level_labels(law.obs, "task"))
 
 
 def _along_rows(values: np.ndarray, law: Any) -> xr.DataArray:

@@ -24,7 +24,7 @@ ORDER = ("alpha", "D", "eta", "B", "rho", "beta", "kappa", "delta", "A")
 """Parameters as they are sampled: what one trades off against comes before it."""
 
 _STEP = 1e-4  # of the numerical derivative of P by each of the totals
-_MOST = 8.0  # log of the largest exponent or sharpness that the search looks at
+MOST = 8.0  # log of the largest exponent or sharpness that the search looks at
 _ROUNDS = 8  # of effect scales re-estimated from the mode
 _ROUNDS_NEAR = 3  # the same, from a mode at other references
 _SWEEPS = 25  # Gauss-Newton steps within a round
@@ -74,12 +74,12 @@ def _evaluate(
     totals: dict[str, np.ndarray], design: Mapping[str, np.ndarray], terms: LawTerms
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """P and its derivative by each total."""
-    mean = mean_score(law_arguments(totals, _MOST), design, terms)
+    mean = mean_score(law_arguments(totals, MOST), design, terms)
     slopes = {}
     for name in totals:
-        up = mean_score(law_arguments({**totals, name: totals[name] + _STEP}, _MOST), design, terms)
+        up = mean_score(law_arguments({**totals, name: totals[name] + _STEP}, MOST), design, terms)
         down = mean_score(
-            law_arguments({**totals, name: totals[name] - _STEP}, _MOST), design, terms
+            law_arguments({**totals, name: totals[name] - _STEP}, MOST), design, terms
         )
         slopes[name] = (up - down) / (2 * _STEP)
     return mean, slopes
@@ -138,7 +138,7 @@ class Objective:
 
     def loss(self, b: np.ndarray, precision: np.ndarray, variance: np.ndarray) -> float:
         """What `climb` makes small, at fixed variances."""
-        mean = mean_score(law_arguments(self.totals(b), _MOST), self.design, self.terms)
+        mean = mean_score(law_arguments(self.totals(b), MOST), self.design, self.terms)
         residual = self.score - mean
         return float(
             2.5 * np.log1p(residual**2 / (4.0 * variance)).sum()
@@ -203,7 +203,7 @@ class Objective:
         totals = {name: value[:, None] for name, value in self.totals(b).items()}
         totals["delta"] = totals["delta"] + step[codes]
         design = {key: np.asarray(value)[:, None] for key, value in self.design.items()}
-        mean = mean_score(law_arguments(totals, _MOST), design, self.terms)
+        mean = mean_score(law_arguments(totals, MOST), design, self.terms)
         variance = self.variance(mean, self.items[:, None])
         each = -2.5 * np.log1p((self.score[:, None] - mean) ** 2 / (4.0 * variance))
         log_density = -0.5 * ((here[:, None] + step) / scale) ** 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,7 @@ from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import law_arguments, mean_score
 from bayes_ctxlaw.likelihoods import draw_scores, item_counts
+from bayes_ctxlaw.posterior import check_complete, population_names
 from bayes_ctxlaw.priors import scale_name
 from bayes_ctxlaw.specification import Specification
 
@@ -77,6 +78,25 @@ class Predictor:
     encoding: Encoding
     draws: Mapping[str, np.ndarray]
     seed: int
+
+    def __post_init__(self) -> None:
+        self._changes: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def of(cls, spec: Specification, encoding: Encoding, posterior: xr.Dataset, seed: int) -> Self:
+        """From a posterior, which must be complete; one axis of draws for all its chains.
+
+        Raises
+        ------
+        NotFittedError
+            If a variable is missing or has other labels.
+        """
+        check_complete(posterior, spec, encoding)
+        draws = {}
+        for name, dim in population_names(spec, encoding).items():
+            values = posterior[name].transpose("chain", "draw", *([dim] if dim else [])).values
+            draws[name] = values.reshape(-1, *values.shape[2:])
+        return cls(spec, encoding, draws, seed)
 
     @property
     def size(self) -> int:
@@ -153,33 +173,38 @@ class Predictor:
                 for start in range(0, len(group), _PIECE):
                     piece = group[start : start + _PIECE]
                     here = {name: v[first + piece, None] for name, v in design.items()}
-                    here["x"] = design["x"][first + group[0]]
-                    for axis, (below, above) in beyond.items():
-                        rows_of = first + (group[:1] if axis == "x" else piece)
-                        task = tasks[first + group[0]]
+                    row = first + group[0]
+                    for axis, rows_of in (("x", row), ("z", (first + piece)[:, None])):
                         here[axis] = self._broken(
-                            axis, here[axis], task, below[rows_of], above[rows_of]
+                            axis,
+                            tasks[row],
+                            design[axis][rows_of],
+                            *(a[rows_of] for a in beyond[axis]),
                         )
                     mean[piece] = mean_score(kept[number], here, self.spec.terms)
             scores = mean.T
             if kind == "response":
-                phi = self._overdispersion(tasks[rows])
+                phi = self.overdispersion(tasks[rows])
                 rng = np.random.default_rng([self.seed, block])
                 scores = draw_scores(self.spec.likelihood, scores, phi, items[rows], rng)
             yield scores
 
-    def _broken(
-        self, axis: str, value: Any, task: str, below: np.ndarray, above: np.ndarray
-    ) -> Any:
+    def _broken(self, axis: str, task: str, value: Any, below: Any, above: Any) -> Any:
         """Place on an axis, if the exponents of a task break at the edges of its data."""
         for side, away in ((-1.0, below), (1.0, above)):
-            if not away.any():
-                continue
-            key = zlib.crc32(f"break|{axis}|{side}|{task}".encode())
-            unit = np.random.default_rng([self.seed, 3, key]).standard_normal(self.size)
-            change = np.expm1(BREAKS[axis] * unit)
-            value = value + side * away[:, None] * change
-        return value[0] if axis == "x" and np.ndim(value) == 2 else value
+            if np.any(away):
+                value = value + side * away * self._change(axis, task, side)
+        return value
+
+    def _change(self, axis: str, task: str, side: float) -> np.ndarray:
+        """Draws of what a log unit beyond an edge counts for, less the one that it is."""
+        key = f"break|{axis}|{side}|{task}"
+        if key not in self._changes:
+            unit = np.random.default_rng([self.seed, 3, zlib.crc32(key.encode())]).standard_normal(
+                self.size
+            )
+            self._changes[key] = np.expm1(BREAKS[axis] * unit)
+        return self._changes[key]
 
     def _combinations(self, at: xr.Dataset, kind: str) -> tuple[np.ndarray, list[dict[str, str]]]:
         """Number of each row's combination of labels, and the labels of each combination."""
@@ -227,7 +252,7 @@ class Predictor:
             scale = scale * np.sqrt(2.0)
         return unit * scale
 
-    def _overdispersion(self, tasks: np.ndarray) -> np.ndarray:
+    def overdispersion(self, tasks: np.ndarray) -> np.ndarray:
         """Draws of each row's overdispersion, (draw, row)."""
         phi = np.zeros((len(tasks), self.size))
         if "overdispersion" in self.draws:
