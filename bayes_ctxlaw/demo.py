@@ -83,10 +83,7 @@ def run_demo(
     marked = obs[HELD_OUT].values
     seen, held_out = obs.isel(obs_id=~marked), obs.isel(obs_id=marked)
     law = ContextLaw()
-    say(
-        f"Fitting {seen.sizes['obs_id']} observations: {chains} chains of {tune} + {draws} draws, "
-        "after some seconds of compiling"
-    )
+    say(f"Fitting {seen.sizes['obs_id']} observations: {chains} chains of {tune} + {draws} draws")
     law.fit(
         seen,
         draws=draws,

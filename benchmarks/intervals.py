@@ -24,6 +24,7 @@ from bayes_ctxlaw.errors import ObservationError
 RIVALS = {
     "least squares": bcl.rivals.LeastSquaresLaw,
     "least squares, no penalty": lambda: bcl.rivals.LeastSquaresLaw(penalty=False),
+    "least squares, centred": lambda: bcl.rivals.LeastSquaresLaw(centred=True),
     "compute only": bcl.rivals.ComputeOnlyLaw,
     "no pooling": bcl.rivals.NoPoolingLaw,
     "complete pooling": bcl.rivals.CompletePoolingLaw,
@@ -62,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=[], help="parts of names of rows")
+    parser.add_argument("--forecasters", nargs="*", default=[], help="names, such as ours")
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--tune", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
@@ -72,6 +74,8 @@ def main() -> None:
             continue
         obs = bcl.load_dataset(dataset)
         for name, make in {"ours": bcl.ContextLaw, **RIVALS}.items():
+            if options.forecasters and name not in options.forecasters:
+                continue
             begin = time.perf_counter()
             try:
                 result = bcl.backtest(

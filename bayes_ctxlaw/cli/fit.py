@@ -79,10 +79,7 @@ def fit(
         penalty=penalty.value,
         likelihood=likelihood.value,
     )
-    say(
-        f"Fitting {obs.sizes['obs_id']} observations: {chains} chains of {tune} + {draws} draws, "
-        "after some seconds of compiling"
-    )
+    say(f"Fitting {obs.sizes['obs_id']} observations: {chains} chains of {tune} + {draws} draws")
     law.fit(
         obs,
         draws=draws,

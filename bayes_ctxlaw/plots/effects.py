@@ -123,8 +123,9 @@ def plot_effects(
     ci_prob : float
         Probability of the wide interval.
     show : {"effect", "value"}
-        The effect itself, on the log scale (for delta: in natural log units of the window), or
-        the value of the parameter with this effect and all other effects at zero.
+        The effect itself, on the log scale (rho: the log-odds; delta: natural log units of the
+        window, a quarter of which counts below 0), or the value of the parameter with this effect
+        and all other effects at zero.
     axes : Axes or array of Axes, optional
         Where to draw; a new figure by default.
 
