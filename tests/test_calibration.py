@@ -18,6 +18,7 @@ import bayes_ctxlaw as bcl
 from bayes_ctxlaw import log_likelihood
 from bayes_ctxlaw.errors import FileFormatError, ObservationError, SpecificationError
 from bayes_ctxlaw.plots import plot_ranks
+from bayes_ctxlaw.predict import Predictor
 from bayes_ctxlaw.validation import simulated_fit
 from bayes_ctxlaw.validation.ranks import Calibration
 
@@ -240,7 +241,8 @@ def test_the_log_likelihood_is_that_of_the_fit(design):
     scores = np.random.default_rng(2).uniform(0.2, 0.8, design.sizes["obs_id"])
     obs = design.assign(score=("obs_id", scores))
     law.fit(obs, draws=10, tune=50, chains=2, thin=1, random_seed=1, progressbar=False)
-    draws = log_likelihood._draws(law)
+    posterior = law.idata["posterior"].to_dataset()
+    draws = Predictor.of(law.spec, law.encoding, posterior, 0).draws
     both = simulated_fit._truth_and_draws(law, {k: v[:1] for k, v in draws.items()}, 1)
     quantities = simulated_fit._quantities(law, both, np.array([0, 5]))
     expected = log_likelihood.pointwise(law).sum("obs_id").values.ravel()

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.encoding import Encoding
+from bayes_ctxlaw.encoding import Encoding, level_labels
 from bayes_ctxlaw.errors import FileFormatError, ObservationError, SpecificationError
 from bayes_ctxlaw.judgement import convergence
 from bayes_ctxlaw.likelihoods import log_likelihood
 from bayes_ctxlaw.output import written_whole
-from bayes_ctxlaw.posterior import population_names
 from bayes_ctxlaw.predict import Predictor
 from bayes_ctxlaw.schema import OBS_DIM
 from bayes_ctxlaw.simulate import prior_draws, simulate_scores
@@ -150,22 +149,17 @@ def _fit(law: Any, obs: xr.Dataset, sizes: Mapping[str, int], seed: int) -> tupl
 def _truth_and_draws(law: Any, truth: Mapping[str, np.ndarray], thin: int) -> dict[str, np.ndarray]:
     """The true value, then the draws it is ranked among, along the first axis."""
     posterior = law.idata["posterior"].to_dataset().isel(draw=slice(thin - 1, None, thin))
-    both = {}
-    for name, dim in population_names(law.spec, law.encoding).items():
-        values = posterior[name].transpose("chain", "draw", *([dim] if dim else [])).values
-        both[name] = np.concatenate([truth[name], values.reshape(-1, *values.shape[2:])])
-    return both
+    draws = Predictor.of(law.spec, law.encoding, posterior, 0).draws
+    return {name: np.concatenate([truth[name], values]) for name, values in draws.items()}
 
 
 def _quantities(
     law: Any, both: Mapping[str, np.ndarray], rows: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Parameters, and what depends on the data: the log-likelihood and mean scores of rows."""
-    blocks = Predictor(law.spec, law.encoding, both, 0).blocks(law.obs, "llm")
-    mean = np.concatenate(list(blocks), axis=1)
-    phi: Any = 0.0
-    if "overdispersion" in both:
-        phi = both["overdispersion"][:, law.encoding.codes(law.obs, "task")]
+    predictor = Predictor(law.spec, law.encoding, both, 0)
+    mean = np.concatenate(list(predictor.blocks(law.obs, "llm")), axis=1)
+    phi = predictor.overdispersion(level_labels(law.obs, "task"))
     by_row = log_likelihood(law.spec.likelihood, mean, phi, law.obs)
     return {**both, "log_likelihood": by_row.sum(axis=1), "mean_score": mean[:, rows]}
 
