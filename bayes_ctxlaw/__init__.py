@@ -19,17 +19,20 @@ from bayes_ctxlaw.errors import (
 )
 
 if TYPE_CHECKING:  # what editors and type checkers see
-    from bayes_ctxlaw import plots, rivals
+    from bayes_ctxlaw import plots, readers, rivals
     from bayes_ctxlaw.aggregation import aggregate_items
-    from bayes_ctxlaw.compute import list_models, model_compute, training_flops
+    from bayes_ctxlaw.compute import find_model, list_models, model_compute, training_flops
     from bayes_ctxlaw.context_law import ContextLaw
+    from bayes_ctxlaw.contrasts import contrast
     from bayes_ctxlaw.datasets import list_datasets, load_dataset
     from bayes_ctxlaw.observations import as_design, as_observations, grid
+    from bayes_ctxlaw.planning import next_evaluation, required_compute, required_context
     from bayes_ctxlaw.priors import Prior, between, half_normal
     from bayes_ctxlaw.validation import splits
     from bayes_ctxlaw.validation.backtest import backtest
     from bayes_ctxlaw.validation.calibration import calibrate
     from bayes_ctxlaw.validation.stacking import stack
+    from bayes_ctxlaw.windows import effective_window
 
 __all__ = [
     "BayesCtxlawError",
@@ -47,13 +50,20 @@ __all__ = [
     "backtest",
     "between",
     "calibrate",
+    "contrast",
+    "effective_window",
+    "find_model",
     "grid",
     "half_normal",
     "list_datasets",
     "list_models",
     "load_dataset",
     "model_compute",
+    "next_evaluation",
     "plots",
+    "readers",
+    "required_compute",
+    "required_context",
     "rivals",
     "splits",
     "stack",
@@ -70,13 +80,22 @@ _HOMES = {
     "backtest": "validation.backtest",
     "between": "priors",
     "calibrate": "validation.calibration",
+    "compute": "compute",
+    "contrast": "contrasts",
+    "effective_window": "windows",
+    "find_model": "compute",
     "grid": "observations",
     "half_normal": "priors",
     "list_datasets": "datasets",
     "list_models": "compute",
     "load_dataset": "datasets",
     "model_compute": "compute",
+    "next_evaluation": "planning",
+    "planning": "planning",
     "plots": "plots",
+    "readers": "readers",
+    "required_compute": "planning",
+    "required_context": "planning",
     "rivals": "rivals",
     "splits": "validation.splits",
     "stack": "validation.stacking",

@@ -12,6 +12,7 @@ from bayes_ctxlaw._faults import SHOWN, Described, Faults, show_label
 from bayes_ctxlaw._tables import BLANK_WORDS, replaced
 from bayes_ctxlaw.schema import (
     CARRIED,
+    CONTEXT,
     COUNT_METRICS,
     LABELS,
     NUMBERS,
@@ -66,6 +67,8 @@ def check_missing(
             text += " Give it, or `n_params` and `train_tokens`, from which it follows as 6·N·D."
         if name == "score" and not items:
             text += " Give it, or `n_correct` and `n_items`, from which it follows."
+        if name in CONTEXT and not items:
+            text += " (Training runs for a TaskLadder have none: needs_context=False.)"
         if mappable:
             text += suggest_column(name, columns) or (
                 f" Name the column that holds it: {name}='…'. The columns are: "
@@ -259,6 +262,28 @@ def check_counts(frame: pd.DataFrame, faults: Faults) -> None:
     advice = "Correct one of the three; or leave `score` out and it is computed."
     allowed = "`n_correct` / `n_items`, to three decimals"
     faults.rows("score", against, beside, allowed, advice)
+
+
+def check_checkpoints(frame: pd.DataFrame, faults: Faults, needs_context: bool) -> None:
+    """A checkpoint has seen no more tokens than its run; a law of context takes ends of runs."""
+    if "checkpoint_tokens" not in frame:
+        return
+    seen = frame["checkpoint_tokens"].to_numpy()
+    if needs_context:
+        advice = (
+            "Before its end a run has seen fewer tokens, at a learning rate that has not decayed: "
+            "a law of context takes the ends of runs. Take these rows out."
+        )
+        faults.rows("checkpoint_tokens", seen > 0, seen.__getitem__, "blank", advice)
+    if "train_tokens" in frame:
+        whole = frame["train_tokens"].to_numpy()
+        faults.rows(
+            "checkpoint_tokens",
+            (seen > 0) & (seen > whole * (1.0 + SAME_COMPUTE)),
+            lambda i: Described(f"{seen[i]:.7g} of {whole[i]:.7g}"),
+            "at most `train_tokens`, the tokens of the whole run",
+            "Rows of one run share its `train_tokens`; only `checkpoint_tokens` differs.",
+        )
 
 
 def check_count_metric(frame: pd.DataFrame, faults: Faults) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import lru_cache
 from importlib.resources import files
 
@@ -106,9 +107,18 @@ def list_models() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Index ``name``; columns ``family``, ``n_params`` (parameters; the active ones of a mixture
-        of experts), ``train_tokens`` (blank when undisclosed or not verified), ``compute`` (FLOP,
-        6·N·D; blank with the tokens), ``context_window`` (tokens, of the base model), ``source``.
+        Index ``name``; columns ``family``; ``n_params`` (parameters as the model is called by; the
+        active ones of a mixture of experts); ``n_params_total`` and ``n_params_non_embedding``
+        (blank where no source states them; of a mixture all experts); ``train_tokens`` (blank when
+        undisclosed or not verified); ``compute`` (FLOP, 6·N·D with ``n_params``; blank with the
+        tokens); ``context_window`` (tokens, of the base model); ``source``; ``params_source``
+        (of the other two counts of parameters).
+
+    Notes
+    -----
+    ``compute`` takes the parameters of all models as they are called by, which mostly includes
+    embeddings. Do not mix it in one analysis with compute from non-embedding parameters, such as
+    that of arXiv:2510.14919: the two differ by up to 20 %.
 
     Examples
     --------
@@ -118,13 +128,117 @@ def list_models() -> pd.DataFrame:
     return _registry().copy()
 
 
+_SAME_COMPUTE = ("base", "chat", "hf", "instruct", "it", "meta", "pt")
+"""Words of a model's name that leave its training compute what it is: the form of the weights, who
+made them, and fine-tuning, which is short beside pre-training."""
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """What tells one model's name from another's, however it is written.
+
+    Examples
+    --------
+    >>> _words("meta-llama/Llama-2-7b-hf"), _words("Llama 2 7B"), _words("Code Llama 7B")
+    (('llama', '2', '7b'), ('llama', '2', '7b'), ('codellama', '7b'))
+    """
+    text = name.casefold().strip().strip("/").rsplit("/", 1)[-1]
+    # "llama-3-1-8b": where a name may hold no dot, a dash stands for it.
+    text = re.sub(r"(?<![\d.])(\d)[-_](\d)(?=[-_ ]|$)", r"\1.\2", text)
+    # A size and its unit are one word, with what marks the active part of a mixture.
+    found = re.findall(r"(?<![a-z])a?\d+(?:\.\d+)?\s?[bmk](?![a-z])|\d+(?:\.\d+)?|[^\W\d_]+", text)
+    words: list[str] = []
+    for word in (re.sub(r"\s", "", word) for word in found):
+        if word in _SAME_COMPUTE:
+            continue
+        if words and word.isalpha() and words[-1].isalpha():
+            words[-1] += word
+        else:
+            words.append(word)
+    return tuple(words)
+
+
+@lru_cache(maxsize=1)
+def _by_words() -> dict[tuple[str, ...], str]:
+    return {_words(name): name for name in _registry().index}
+
+
+def find_model(name: str) -> str:
+    """Name in the registry of a model, from the name as people write it.
+
+    Parameters
+    ----------
+    name : str
+        In any case, with spaces, dashes or none, with an organisation in front; words such as
+        ``hf``, ``chat`` or ``instruct`` may follow, since fine-tuning hardly adds to the compute.
+
+    Returns
+    -------
+    str
+        A name of `list_models`.
+
+    Raises
+    ------
+    UnknownLabelError
+        No model has this name, or it may mean several: without a generation, or with words that
+        make it another checkpoint, such as an extended window. The message lists the candidates.
+
+    Examples
+    --------
+    >>> find_model("meta-llama/Llama-2-7b-hf"), find_model("llama2-7b"), find_model("Llama 2 7B")
+    ('llama-2-7b', 'llama-2-7b', 'llama-2-7b')
+    >>> find_model("llama-7b")
+    Traceback (most recent call last):
+    ...
+    bayes_ctxlaw.errors.UnknownLabelError: 'llama-7b' does not say which model of the compute \
+registry it is: llama-1-7b or llama-2-7b? Write such a name in full, or use \
+training_flops(n_params, train_tokens) for any other.
+    """
+    words = _words(str(name))
+    known = _by_words()
+    if words in known:
+        return known[words]
+    # What is missing may be a generation or a size; then the user must say which.
+    within = [full for key, full in known.items() if words and _in_order(words, key)]
+    if within:
+        raise UnknownLabelError(
+            f"{name!r} does not say which model of the compute registry it is: "
+            f"{' or '.join(within)}? Write such a name in full, or use "
+            "training_flops(n_params, train_tokens) for any other."
+        )
+    base = [full for key, full in known.items() if _in_order(key, words)]
+    if base:
+        most = max(len(_words(full)) for full in base)
+        base = [full for full in base if len(_words(full)) == most]
+        raise UnknownLabelError(
+            f"{name!r} is not in the compute registry. It says more than {' or '.join(base)}, "
+            "which is there, and may be another checkpoint: of another version, or with an "
+            "extended window. If it has the same training compute, write that name; otherwise use "
+            "training_flops(n_params, train_tokens, extension_tokens)."
+        )
+    text = "-".join(words)
+    names = {"-".join(key): full for key, full in known.items()}
+    near = [names[key] for key in difflib.get_close_matches(text, names, n=5, cutoff=0.6)]
+    nearest = f"The nearest names are {', '.join(near)}. " if near else ""
+    raise UnknownLabelError(
+        f"There is no model {name!r} in the compute registry. {nearest}"
+        f"list_models() shows all {len(known)}; for any other model use "
+        "training_flops(n_params, train_tokens)."
+    )
+
+
+def _in_order(few: tuple[str, ...], many: tuple[str, ...]) -> bool:
+    """Whether all of the first are among the second, in this order."""
+    rest = iter(many)
+    return all(word in rest for word in few)
+
+
 def model_compute(name: str) -> float:
     """Training compute of an open model, from the registry.
 
     Parameters
     ----------
     name : str
-        A name listed by `list_models`, in any case.
+        As for `find_model`.
 
     Returns
     -------
@@ -134,7 +248,7 @@ def model_compute(name: str) -> float:
     Raises
     ------
     UnknownLabelError
-        No model of that name; the message lists the nearest ones.
+        No model of that name, or several; the message lists the candidates.
     SpecificationError
         The model is known but its training tokens are not.
 
@@ -143,18 +257,8 @@ def model_compute(name: str) -> float:
     >>> model_compute("Llama-2-7B")
     8.4e+22
     """
-    models = _registry()
-    key = str(name).strip().casefold()
-    if key not in models.index:
-        # Hub names carry the organisation in front; the model's own name is what can be near.
-        near = difflib.get_close_matches(key.rsplit("/", 1)[-1], models.index, n=5, cutoff=0.5)
-        nearest = f"The nearest names are {', '.join(near)}. " if near else ""
-        raise UnknownLabelError(
-            f"There is no model {name!r} in the compute registry. {nearest}"
-            f"list_models() shows all {len(models)}; for any other model use "
-            "training_flops(n_params, train_tokens)."
-        )
-    row = models.loc[key]
+    key = find_model(name)
+    row = _registry().loc[key]
     if np.isnan(row["compute"]):
         raise SpecificationError(
             f"The training compute of {key!r} is not known, because its training tokens are not "

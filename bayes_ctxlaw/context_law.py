@@ -28,7 +28,12 @@ from bayes_ctxlaw.storage import read_fit, write_fit
 from bayes_ctxlaw.summary import describe, notes_on_design
 
 if TYPE_CHECKING:
+    from bayes_ctxlaw.density import Density
     from bayes_ctxlaw.review import Review
+
+_PILOTS = 8  # a short run takes this part of the steps to tune,
+_ROUNDS = 3  # and there are at most so many
+_FEWEST_STEPS = 10  # that tell anything
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,8 +71,9 @@ class ContextLaw:
         a ``Prior``. ``print(law)`` shows all names.
     zero_context : {"free", "none"}
         Whether a share ρ of the context term is there without any prompt, or none as in the paper.
-    dilution : {"none", "power"}
-        Whether longer prompts may lower the score inside the window, as distractors do.
+    dilution : {"none", "window"}
+        Whether the score may fall inside the window as it fills, as it does where longer prompts
+        hold more distractors.
     references : mapping, optional
         ``{"compute": FLOPs, "prompt_tokens": tokens}`` at which A and B are stated. By default
         the geometric mean of compute, and the prompt length at which the data say most about the
@@ -196,6 +202,7 @@ class ContextLaw:
             mode = find_mode(obs, encoding, self.terms, effects, self.priors, mode, moved)
         geometry = choose_geometry(mode, encoding.strata(obs))
         self.obs, self.spec, self.encoding, self._geometry = obs, spec, encoding, geometry
+        self._mode = mode
         self.idata, self._model = None, None
 
     def _build(self) -> Any:
@@ -244,15 +251,15 @@ class ContextLaw:
             If the observations are at fault.
         """
         from bayes_ctxlaw import sampling
-        from bayes_ctxlaw.density import build_density
 
         self._prepare(as_observations(obs, **column_names))
         for note in notes_on_design(self.obs, self.spec):
             _LOG.info(note)
         one_task = len(self.encoding.labels["task"]) == 1
         seed = int(np.random.default_rng(random_seed).integers(2**31))
+        density, tune = self._density(tune, seed)
         trace = sampling.sample(
-            build_density(self.obs, self.spec, self.encoding, self._geometry),
+            density,
             draws=draws,
             tune=tune,
             chains=chains,
@@ -263,6 +270,28 @@ class ContextLaw:
         self._seed = seed
         self.idata = self._tree(trace)
         return self.idata
+
+    def _density(self, tune: int, seed: int) -> tuple[Density, int]:
+        """The density to sample, and how many of the steps to tune are left.
+
+        The penalised fit may be far from where the posterior is, and then its layout of the
+        variables is unfit: short runs find out, and find a better place to lay them out from.
+        """
+        from bayes_ctxlaw.density import build_density
+        from bayes_ctxlaw.sampling import pilot
+
+        steps = tune // _PILOTS
+        for number in range(_ROUNDS + 1):
+            density = build_density(self.obs, self.spec, self.encoding, self._geometry)
+            if steps < _FEWEST_STEPS or number == _ROUNDS:
+                break
+            found, fit = pilot(density, steps=steps, random_seed=seed + number)
+            tune -= steps
+            if fit:
+                break
+            strata = self.encoding.strata(self.obs)
+            self._geometry = choose_geometry(self._mode.at(found), strata)
+        return density, tune
 
     def _tree(self, trace: xr.DataTree) -> xr.DataTree:
         posterior = add_natural(trace["posterior"].to_dataset(), self.spec, self.encoding)
@@ -331,20 +360,40 @@ class ContextLaw:
         SpecificationError
             If an option is unknown.
         """
-        if self.idata is None:
-            raise NotFittedError("this law has no posterior yet: call law.fit(obs) first.")
-        posterior = self.idata["posterior"].to_dataset()
-        seed = self._seed if random_seed is None else int(random_seed)
-        predictor = _predict.Predictor.of(self.spec, self.encoding, posterior, seed)
+        predictor = self.predictor(random_seed)
+        sizes = self.idata["posterior"].sizes
         return _predict.predict(
             predictor,
             as_design(at, **column_names),
             kind=kind,
             ci_prob=ci_prob,
             new_levels=new_levels,
-            shape=(posterior.sizes["chain"], posterior.sizes["draw"]),
+            shape=(sizes["chain"], sizes["draw"]),
             samples=samples,
         )
+
+    def predictor(self, random_seed: int | None = None) -> _predict.Predictor:
+        """Draws of the fit ready to predict with: what `predict` and comparisons work on.
+
+        Parameters
+        ----------
+        random_seed : int, optional
+            Of new labels' effects and the noise. If None, that of the fit.
+
+        Returns
+        -------
+        bayes_ctxlaw.predict.Predictor
+
+        Raises
+        ------
+        NotFittedError
+            If the law was not fitted.
+        """
+        if self.idata is None:
+            raise NotFittedError("this law has no posterior yet: call law.fit(obs) first.")
+        seed = self._seed if random_seed is None else int(random_seed)
+        posterior = self.idata["posterior"].to_dataset()
+        return _predict.Predictor.of(self.spec, self.encoding, posterior, seed)
 
     def review(self) -> Review:
         """Review the fit: convergence, predictive checks, and what the priors decide.

@@ -297,7 +297,7 @@ class _Builder:
             if name in totals:
                 value = totals[name]
                 of_rows[name] = value if value.shape[-1] == 1 else value[..., rows]
-        return log_by_length(law_arguments(of_rows), self.design["z"], self.spec.terms)
+        return log_by_length(law_arguments(of_rows), self.design, self.spec.terms)
 
     def scores(self) -> None:
         """Add the likelihood, from the parameters of every stratum."""

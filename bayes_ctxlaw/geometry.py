@@ -313,5 +313,5 @@ def _log_product(mode: Mode) -> np.ndarray:
     arguments = law_arguments(fit.totals(mode.values), MOST)
     log_u = arguments["log_A"] + arguments["alpha"] * fit.design["x"]
     return log_saturation(log_u, fit.terms.compute_term) + log_by_length(
-        arguments, fit.design["z"], fit.terms
+        arguments, fit.design, fit.terms
     )

@@ -121,6 +121,22 @@ def _digamma(x: float) -> float:
 
 
 @_jit
+def _rising(a: float, k: float) -> tuple[float, float]:
+    """Log of Γ(a + k) / Γ(a), and its slope by a.
+
+    For large a the difference of two log gammas keeps no digit of it: where overdispersion goes to
+    0 the log-density would be noise of any size, and chains would stay where it happens to be
+    large. There the difference of their Stirling series is taken term by term.
+    """
+    if a < 1e4:
+        return math.lgamma(a + k) - math.lgamma(a), _digamma(a + k) - _digamma(a)
+    more, step = a + k, math.log1p(k / a)
+    value = (a - 0.5) * step + k * (math.log(more) - 1.0) - k / (12.0 * a * more)
+    slope = step + 0.5 * k / (a * more) + k * (a + more) / (12.0 * a * a * more * more)
+    return value, slope
+
+
+@_jit
 def _censored(
     kind: int, score: float, mean: float, phi: float, edge: float, inverse: float
 ) -> tuple[float, float, float]:
@@ -185,11 +201,11 @@ def _counts(
         return -math.inf, 0.0, 0.0
     size = 1.0 / (phi * phi) - 1.0
     a, b = p * size, (1.0 - p) * size
-    value = math.lgamma(correct + a) + math.lgamma(wrong + b) - math.lgamma(items + size)
-    value -= math.lgamma(a) + math.lgamma(b) - math.lgamma(size)
-    by_a = _digamma(correct + a) - _digamma(a)
-    by_b = _digamma(wrong + b) - _digamma(b)
-    by_size = _digamma(size) - _digamma(items + size) + p * by_a + (1.0 - p) * by_b
+    of_right, by_a = _rising(a, correct)
+    of_wrong, by_b = _rising(b, wrong)
+    of_all, by_size = _rising(size, items)
+    value = of_right + of_wrong - of_all
+    by_size = p * by_a + (1.0 - p) * by_b - by_size
     return value, inner * size * (by_a - by_b), -2.0 * by_size / (phi * phi * phi)
 
 

@@ -27,7 +27,7 @@ PENALTIES = ("log_logistic", "token_logistic", "none")
 ZERO_CONTEXTS = ("free", "none")
 """Whether a prompt without content may already be worth something."""
 
-DILUTIONS = ("power", "none")
+DILUTIONS = ("window", "none")
 """Whether the score may fall as prompts get longer, inside the window."""
 
 PARAMETERS = ("A", "alpha", "B", "beta", "rho", "D", "eta", "kappa", "delta")
@@ -58,9 +58,9 @@ class LawTerms:
         delta; the paper's unit logistic in tokens; or no penalty at all.
     zero_context : {"free", "none"}
         Whether the context term starts from a share of its own, rho, or from 0 as the paper's.
-    dilution : {"power", "none"}
-        Whether longer prompts may lower the score inside the window, as distractors do:
-        ``1 / (1 + D n^eta)``.
+    dilution : {"window", "none"}
+        Whether the score may fall inside the window as it fills, as it does where a prompt holds
+        distractors: ``1 / (1 + D (n / n_ctx)^eta)``.
 
     Raises
     ------
@@ -276,19 +276,19 @@ def log_context(
     return log_saturation(log_u, kind)
 
 
-def log_dilution(log_d: Any, eta: Any, z: Any) -> Any:
-    r"""Logarithm of the factor by which content that does not help lowers the score.
+def log_dilution(log_d: Any, eta: Any, w: Any) -> Any:
+    r"""Logarithm of the factor by which scores fall inside the window as it fills.
 
     .. math::
 
-        L = \frac{1}{1 + D e^{\eta z}}
+        L = \frac{1}{1 + D e^{\eta w}}
 
     Parameters
     ----------
     log_d, eta : array or tensor
-        Its level at the reference prompt length, and exponent.
-    z : array or tensor
-        log(prompt tokens / reference).
+        Its level at the end of the nominal window, and exponent.
+    w : array or tensor
+        log(prompt tokens / context window).
 
     Returns
     -------
@@ -300,16 +300,20 @@ def log_dilution(log_d: Any, eta: Any, z: Any) -> Any:
     >>> float(np.exp(log_dilution(0.0, 1.0, 0.0)))
     0.5
     """
-    return log_saturation(-(log_d + eta * z), "power")
+    return log_saturation(-(log_d + eta * w), "power")
 
 
-def log_by_length(parameters: Mapping[str, Any], z: Any, terms: LawTerms) -> Any:
+def log_by_length(parameters: Mapping[str, Any], design: Mapping[str, Any], terms: LawTerms) -> Any:
     """Logarithm of all that prompt length does to the score inside the window: S_n L."""
     log_s = log_context(
-        parameters["log_B"], parameters["beta"], z, parameters.get("logit_rho"), terms.context_term
+        parameters["log_B"],
+        parameters["beta"],
+        design["z"],
+        parameters.get("logit_rho"),
+        terms.context_term,
     )
     if "log_D" in parameters:
-        log_s = log_s + log_dilution(parameters["log_D"], parameters["eta"], z)
+        log_s = log_s + log_dilution(parameters["log_D"], parameters["eta"], design["w"])
     return log_s
 
 
@@ -507,7 +511,7 @@ def mean_score(
     terms = terms or LawTerms()
     log_s = log_saturation(
         parameters["log_A"] + parameters["alpha"] * design["x"], terms.compute_term
-    ) + log_by_length(parameters, design["z"], terms)
+    ) + log_by_length(parameters, design, terms)
     log_q = log_penalty(
         design["w"],
         parameters.get("kappa"),

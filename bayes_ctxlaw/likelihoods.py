@@ -35,6 +35,7 @@ LIKELIHOODS = ("beta_binomial", "binomial", "student_t", "normal", "beta", "leas
 COUNT_LIKELIHOODS = ("beta_binomial", "binomial")
 
 _EDGE = 1e-6  # keeps a count's P off 0 and 1, so that no count is impossible
+_LEAST_PHI = 1e-5  # overdispersion that log gammas can still tell from none
 _ROUNDING = 5e-4  # half a unit of a score printed to three decimals
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 _UNKNOWN_ITEMS = 1000.0  # edge correction where the number of items is unknown
@@ -207,7 +208,8 @@ def add_likelihood(name: str, mean: Any, phi: Any, data: Mapping[str, Any]) -> N
                 "n_correct", n=data["n_items"], p=p, observed=data["n_correct"], dims="obs_id"
             )
             return
-        size = 1.0 / phi**2 - 1.0
+        # Below this the beta-binomial is a binomial, and PyMC's log gammas have no digits left.
+        size = 1.0 / pm.math.maximum(phi, _LEAST_PHI) ** 2 - 1.0
         pm.BetaBinomial(
             "n_correct",
             n=data["n_items"],
@@ -270,7 +272,7 @@ def log_likelihood(name: str, mean: np.ndarray, phi: np.ndarray, obs: xr.Dataset
         ways = gammaln(items + 1.0) - gammaln(right + 1.0) - gammaln(wrong + 1.0)
         if name == "binomial":
             return ways + xlogy(right, p) + xlog1py(wrong, -p)
-        size = 1.0 / phi**2 - 1.0
+        size = 1.0 / np.maximum(phi, _LEAST_PHI) ** 2 - 1.0
         a, b = p * size, (1.0 - p) * size
         return ways + betaln(a + right, b + wrong) - betaln(a, b)
     edge, inverse = edge_and_inverse(items)

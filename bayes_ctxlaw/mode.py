@@ -6,6 +6,7 @@ and how to lay out what is sampled.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -243,6 +244,30 @@ class Mode:
         scales = {key: np.asarray(value) for key, value in self.scales.items()}
         return start | scales | {"overdispersion": np.asarray(self.fit.noise)}
 
+    def at(self, start: Mapping[str, np.ndarray]) -> Mode:
+        """The same elsewhere: at values by name, as `start` has them.
+
+        Parameters
+        ----------
+        start : mapping
+            Population values, effects, scales and, if there is any, overdispersion.
+
+        Returns
+        -------
+        Mode
+        """
+        fit, values = copy.copy(self.fit), self.values.copy()
+        for name, level, span in fit.layout.blocks:
+            values[span] = start[f"mu_{name}" if level is None else f"{name}_{level_dim(level)}"]
+        scales = {key: float(start[key]) for key in self.scales}
+        if "overdispersion" in start:
+            fit.noise = float(np.exp(np.log(start["overdispersion"]).mean()))
+        _, weight, slopes = fit.linearise(values)
+        jac = fit.jacobian(slopes)
+        hessian = (jac.T @ (sp.diags_array(weight) @ jac)).toarray()
+        hessian[np.diag_indices_from(hessian)] += fit.precision(scales)
+        return Mode(fit, values, hessian, scales)
+
 
 def find_mode(
     obs: xr.Dataset,
@@ -287,9 +312,7 @@ def _climb_and_rescale(fit: Objective, near: Mode | None, moved: float) -> Mode:
     if near is not None:
         scales, fit.noise, b = dict(near.scales), near.fit.noise, near.values.copy()
         at = {block[0]: block[2] for block in fit.layout.blocks if block[1] is None}
-        for level, exponent in (("B", "beta"), ("D", "eta")):
-            if level in at:
-                b[at[level]] += np.exp(b[at[exponent]]) * moved
+        b[at["B"]] += np.exp(b[at["beta"]]) * moved
     for _ in range(_ROUNDS if near is None else _ROUNDS_NEAR):
         precision = fit.precision(scales)
         b, hessian = fit.climb(b, precision)

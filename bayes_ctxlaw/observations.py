@@ -18,7 +18,7 @@ from bayes_ctxlaw._faults import Faults
 from bayes_ctxlaw._tables import Table, read_table
 from bayes_ctxlaw.compute import training_flops
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
-from bayes_ctxlaw.schema import CARRIED, LABELS, OBS_DIM, REQUIRED, SCHEMA
+from bayes_ctxlaw.schema import CARRIED, CONTEXT, LABELS, OBS_DIM, REQUIRED, SCHEMA
 
 Tabular = pd.DataFrame | xr.Dataset | str | Path | list[dict[str, Any]]
 
@@ -26,7 +26,9 @@ MAX_GRID = 10_000_000
 """Largest number of points `grid` lays out: beyond this a slip is likelier than a wish."""
 
 
-def as_observations(data: Tabular, **column_names: str) -> xr.Dataset:
+def as_observations(
+    data: Tabular, *, needs_context: bool = True, **column_names: str
+) -> xr.Dataset:
     """Check a table of scores and return it as the Dataset all of the package works on.
 
     Parameters
@@ -54,7 +56,8 @@ def as_observations(data: Tabular, **column_names: str) -> xr.Dataset:
     ObservationError
         The data are not usable; the message lists every fault with its rows.
     SpecificationError
-        `column_names` names an unknown variable or an absent column.
+        `column_names` names an unknown variable or an absent column, or `needs_context` is neither
+        True nor False.
     FileFormatError
         The file is missing, unreadable or of an unsupported kind.
 
@@ -79,15 +82,15 @@ def as_observations(data: Tabular, **column_names: str) -> xr.Dataset:
     >>> obs["prompt_tokens"].attrs["units"]
     'tokens'
     """
-    return _canonical(data, column_names, target=False)
+    return _canonical(data, column_names, target=False, needs_context=needs_context)
 
 
-def as_design(data: Tabular, **column_names: str) -> xr.Dataset:
+def as_design(data: Tabular, *, needs_context: bool = True, **column_names: str) -> xr.Dataset:
     """Check a table of points to predict at; like `as_observations`, but no score is needed.
 
     Parameters
     ----------
-    data, **column_names
+    data, needs_context, **column_names
         As in `as_observations`. ``score`` may be absent or blank; if present it is checked and
         kept.
 
@@ -114,14 +117,16 @@ def as_design(data: Tabular, **column_names: str) -> xr.Dataset:
     >>> at["compute"].item()
     8.4e+22
     """
-    return _canonical(data, column_names, target=True)
+    return _canonical(data, column_names, target=True, needs_context=needs_context)
 
 
-def grid(**axes: Any) -> xr.Dataset:
+def grid(*, needs_context: bool = True, **axes: Any) -> xr.Dataset:
     """Lay out points to predict at: the cross product of everything given as a list or array.
 
     Parameters
     ----------
+    needs_context : bool
+        As in `as_observations`.
     **axes : scalar, list, tuple or one-dimensional array
         Variables of the schema (``task``, ``llm``, ``compute`` or ``n_params`` and
         ``train_tokens``, ``prompt_tokens``, ``context_window`` are required); other names are
@@ -154,6 +159,7 @@ def grid(**axes: Any) -> xr.Dataset:
     >>> at["prompt_tokens"].values[:3].tolist()
     [100.0, 1000.0, 8000.0]
     """
+    _check_flag(needs_context)
     scalars, arrays, faults = {}, {}, []
     for name, value in axes.items():
         column, problem = _axis(name, value)
@@ -175,7 +181,15 @@ def grid(**axes: Any) -> xr.Dataset:
     spread |= {name: np.full(size, v, dtype=np.asarray(v).dtype) for name, v in scalars.items()}
     frame = pd.DataFrame({name: spread[name] for name in axes}, index=range(size))
     table = Table(frame, np.arange(size), "the grid (points counted from 0)")
-    return checked(table, {}, target=True, mappable=False)
+    return checked(table, {}, target=True, mappable=False, needs_context=needs_context)
+
+
+def _check_flag(needs_context: object) -> None:
+    if not isinstance(needs_context, bool | np.bool_):
+        raise SpecificationError(
+            f"needs_context={needs_context!r} must be True or False. It is no name of a column: it "
+            "says whether `prompt_tokens` and `context_window` are required."
+        )
 
 
 def _axis(name: str, value: Any) -> tuple[np.ndarray, str]:
@@ -201,10 +215,13 @@ def _axis(name: str, value: Any) -> tuple[np.ndarray, str]:
     return column, ""
 
 
-def _canonical(data: Tabular, column_names: dict[str, str], target: bool) -> xr.Dataset:
+def _canonical(
+    data: Tabular, column_names: dict[str, str], target: bool, needs_context: bool
+) -> xr.Dataset:
+    _check_flag(needs_context)
     table = read_table(data, text_columns(column_names))
     check_mapping(list(table.frame.columns), column_names)
-    return checked(table, column_names, target)
+    return checked(table, column_names, target, needs_context=needs_context)
 
 
 def text_columns(column_names: dict[str, str]) -> frozenset[str]:
@@ -265,7 +282,11 @@ def _collisions(name: str, column: str, columns: list[Any], taken: dict[str, str
 
 
 def checked(
-    table: Table, column_names: dict[str, str], target: bool, mappable: bool = True
+    table: Table,
+    column_names: dict[str, str],
+    target: bool,
+    mappable: bool = True,
+    needs_context: bool = True,
 ) -> xr.Dataset:
     """Run every check on `table`; raise all faults, or return the Dataset."""
     faults = Faults(table.what, column_names, table.labels)
@@ -283,6 +304,8 @@ def checked(
     }
     columns |= _numbers(frame, given, faults, target)
     needed = [n for n in REQUIRED if n not in columns and n not in meant]
+    if not needs_context:
+        needed = [n for n in needed if n not in CONTEXT]
     if target and "score" in needed:
         needed.remove("score")
     checks.check_missing(needed, list(table.frame.columns), faults, mappable)
@@ -293,6 +316,7 @@ def checked(
     result = pd.DataFrame(columns, index=range(len(frame)))
     checks.check_counts(result, faults)
     checks.check_count_metric(result, faults)
+    checks.check_checkpoints(result, faults, needs_context)
     if not target:
         if "llm" in columns:
             checks.check_one_value_per_llm(result, faults)

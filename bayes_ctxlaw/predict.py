@@ -146,15 +146,16 @@ class Predictor:
                 "draw the effect of an unseen label from what such labels vary by."
             )
 
-    def blocks(self, at: xr.Dataset, kind: str) -> Iterator[np.ndarray]:
+    def blocks(self, at: xr.Dataset, kind: str, first_block: int = 0) -> Iterator[np.ndarray]:
         """Predicted scores, block after block of rows: arrays (draw, row).
 
-        In memory the draws of a row lie side by side, as quantiles over draws want them.
+        In memory the draws of a row lie side by side, as quantiles over draws want them. Blocks of
+        one number have the same noise: who predicts in several goes counts on from `first_block`.
         """
         design = self.encoding.design(at, self.spec.terms)
         items = item_counts(at)
         tasks = level_labels(at, "task")
-        combination, combinations = self._combinations(at, kind)
+        combination, combinations = self.combinations(at, kind)
         # Rows that share labels and compute share all but the context term and the penalty.
         alike, _ = _numbered(
             zip(combination.tolist(), design["x"].tolist(), tasks.tolist(), strict=True)
@@ -169,7 +170,7 @@ class Predictor:
                 if number not in kept:
                     if len(kept) == _KEPT:
                         kept.clear()
-                    kept[number] = self._parameters(combinations[number])
+                    kept[number] = law_arguments(self.totals(combinations[number]), 300.0)
                 for start in range(0, len(group), _PIECE):
                     piece = group[start : start + _PIECE]
                     here = {name: v[first + piece, None] for name, v in design.items()}
@@ -185,7 +186,7 @@ class Predictor:
             scores = mean.T
             if kind == "response":
                 phi = self.overdispersion(tasks[rows])
-                rng = np.random.default_rng([self.seed, block])
+                rng = np.random.default_rng([self.seed, first_block + block])
                 scores = draw_scores(self.spec.likelihood, scores, phi, items[rows], rng)
             yield scores
 
@@ -206,7 +207,7 @@ class Predictor:
             self._changes[key] = np.expm1(BREAKS[axis] * unit)
         return self._changes[key]
 
-    def _combinations(self, at: xr.Dataset, kind: str) -> tuple[np.ndarray, list[dict[str, str]]]:
+    def combinations(self, at: xr.Dataset, kind: str) -> tuple[np.ndarray, list[dict[str, str]]]:
         """Number of each row's combination of labels, and the labels of each combination."""
         size = at.sizes["obs_id"]
         labels = {
@@ -223,15 +224,15 @@ class Predictor:
     def _has(at: xr.Dataset, level: str) -> bool:
         return all(part in at for part in level.split(":"))
 
-    def _parameters(self, labels: Mapping[str, str]) -> dict[str, np.ndarray]:
-        """Draws of what `mean_score` takes, for one combination of labels."""
+    def totals(self, labels: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Draws of every parameter for one combination of labels, on the scale of its effects."""
         totals = {}
         for name in self.spec.terms.parameters:
             totals[name] = self.draws[f"mu_{name}"]
             for level in self.spec.levels_of(name, self.encoding):
                 if level in labels:  # not the checkpoint's own in a prediction of the law
                     totals[name] = totals[name] + self._effect(name, level, labels[level])
-        return law_arguments(totals, 300.0)
+        return totals
 
     def _effect(self, name: str, level: str, label: str) -> np.ndarray:
         """Draws of a label's effect: the fitted one if there is one, else a new one."""

@@ -166,7 +166,7 @@ POPULATION: Mapping[str, Prior] = {
     "B": Prior("lognormal", 0.5, 1.0),
     "beta": Prior("lognormal", math.log(0.8), 0.7),
     "rho": Prior("logitnormal", -2.0, 1.5),
-    "D": Prior("lognormal", -4.0, 1.5),
+    "D": between(0.005, 0.3),
     "eta": between(0.3, 1.5),
     "kappa": between(2.0, 20.0),
     "delta": Prior("window", 0.2, 0.4),

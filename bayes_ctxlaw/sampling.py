@@ -24,6 +24,9 @@ Where a penalty comes out sharp, the end of a window is a wall that the longer s
 target run into, and diverge.
 """
 
+_PILOT_ACCEPT, _PILOT_DEPTH = 0.9, 7
+"""Of a run that only has to find the posterior, not to know it."""
+
 
 def sampler_model(density: Density) -> Any:
     """The density as nutpie takes it: the kernel's functions and the program they run.
@@ -89,6 +92,7 @@ def sample(
     progressbar: bool,
     thin: int = 1,
     target_accept: float = TARGET_ACCEPT,
+    max_depth: int = 10,
 ) -> xr.DataTree:
     """Sample a log-density.
 
@@ -103,6 +107,8 @@ def sample(
     thin : int
         Steps taken for every draw kept. A divergence in any of them marks the draw.
     target_accept : float
+    max_depth : int
+        A step takes at most two to this power of leapfrog steps.
 
     Returns
     -------
@@ -141,6 +147,7 @@ def sample(
             progress_bar=progressbar,
             save_warmup=False,
             target_accept=target_accept,
+            maxdepth=max_depth,
         )
     except RuntimeError as error:
         if "nitialization" not in str(error):
@@ -174,3 +181,41 @@ def sample(
     # nutpie's attributes hold the time of day; the same seed gives the same tree.
     groups = {"posterior": posterior, "sample_stats": stats}
     return xr.DataTree.from_dict({k: v.drop_attrs(deep=False) for k, v in groups.items()})
+
+
+def pilot(
+    density: Density, *, steps: int, random_seed: int | None
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Where the posterior is, from a short run, and whether its variables are fit to sample.
+
+    Parameters
+    ----------
+    density : Density
+    steps : int
+        Of two chains; the later half counts.
+    random_seed : int, optional
+
+    Returns
+    -------
+    dict
+        Posterior mean by name, of scales the geometric one: as ``mode.Mode.start``.
+    bool
+        Whether most steps ended by themselves and not at the largest tree depth.
+    """
+    trace = sample(
+        density,
+        draws=max(steps // 2, 4),
+        tune=max(steps - steps // 2, 1),
+        chains=2,
+        random_seed=random_seed,
+        progressbar=False,
+        target_accept=_PILOT_ACCEPT,
+        max_depth=_PILOT_DEPTH,
+    )
+    draws = trace["posterior"].to_dataset()
+    over = ["chain", "draw"]
+    found = {}
+    for name, values in draws.data_vars.items():
+        positive = name.endswith("_sd") or name == "overdispersion"
+        found[name] = (np.exp(np.log(values).mean(over)) if positive else values.mean(over)).values
+    return found, float(trace["sample_stats"]["reached_max_treedepth"].mean()) < 0.5

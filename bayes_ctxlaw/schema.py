@@ -27,6 +27,7 @@ class Variable:
         ``"number"`` (stored as float64) or ``"label"`` (stored as text).
     status : str
         ``"required"``, ``"optional"``, or ``"alternative"`` (may stand in for a required one).
+        `CONTEXT` are required where a law of context is to be fitted.
     units : str
         Unit, as written to the ``units`` attribute.
     long_name : str
@@ -120,6 +121,14 @@ _VARIABLES = (
         low=0,
         blank=True,
     ),
+    _positive("task_loss", "optional", "bits/byte", "loss on the right answers", True),
+    _positive(
+        "checkpoint_tokens",
+        "optional",
+        "tokens",
+        "tokens seen by a checkpoint in the middle of its run; blank at the end of the run",
+        True,
+    ),
 )
 
 SCHEMA: MappingProxyType[str, Variable] = MappingProxyType({v.name: v for v in _VARIABLES})
@@ -129,7 +138,10 @@ NUMBERS = tuple(v.name for v in _VARIABLES if v.kind == "number")
 LABELS = tuple(v.name for v in _VARIABLES if v.kind == "label")
 REQUIRED = tuple(v.name for v in _VARIABLES if v.status == "required")
 
-CARRIED = ("shots", "metric", "source", "seed", "task_loss")
+CONTEXT = ("prompt_tokens", "context_window")
+"""Required variables that only a law of context needs: tables of training runs do without."""
+
+CARRIED = ("shots", "metric", "source", "seed")
 """Names that are carried along untouched and are common enough to be mapped by keyword."""
 
 COUNT_METRICS = ("accuracy", "acc", "exact_match", "exact match", "pass@1")

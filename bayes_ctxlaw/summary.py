@@ -19,7 +19,7 @@ _MEANING = {
     "B": "context term at the reference prompt length",
     "beta": "its exponent in prompt tokens",
     "rho": "share of B that needs no prompt",
-    "D": "dilution by longer prompts, at the reference prompt length",
+    "D": "loss inside the window, as odds at its nominal end",
     "eta": "its exponent in prompt tokens",
     "kappa": "penalty sharpness on the log ratio of prompt to window",
     "delta": "effective window, log ratio to the nominal one",
@@ -39,8 +39,8 @@ def formula(terms: LawTerms) -> str:
     u = "B·n^β" if terms.zero_context == "none" else "B·(ρ + (1 − ρ)·n^β)"
     compute = forms[terms.compute_term].format(u="A·C^α")
     context = forms[terms.context_term].format(u=u)
-    if terms.dilution == "power":
-        context += "/(1 + D·n^η)"
+    if terms.dilution == "window":
+        context += "/(1 + D·(n/n_ctx)^η)"
     product = f"γ + (1 − γ)·{compute}·{context}"
     if terms.penalty == "none":
         return f"P = {product}"

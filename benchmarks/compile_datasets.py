@@ -151,18 +151,120 @@ def many_shot_icl(shared: Path) -> pd.DataFrame:
     )
 
 
+LADDER_TASKS = {
+    "mmlu_avg_test": "MMLU",
+    "hellaswag_val": "HellaSwag",
+    "arc_challenge_test": "ARC-Challenge",
+    "arc_easy_test": "ARC-Easy",
+    "piqa_val": "PIQA",
+    "csqa_val": "CommonsenseQA",
+    "socialiqa_val": "Social IQa",
+    "openbookqa_test": "OpenBookQA",
+}
+LADDER_ROLES = {"train": "train", "eval:7B-4T": "target", "eval:13B-5T": "target"}
+LADDER_MMLU = {"stem": 0.215, "humanities": 0.335, "social_sciences": 0.219, "other": 0.231}
+
+
+def ladder(shared: Path) -> pd.DataFrame:
+    """Ends of the 16 training runs and the two targets of arXiv:2412.04403, eight tasks."""
+    raw = _read(shared / "ladder_runs.csv")
+    raw = raw[raw["paper_role"].isin(LADDER_ROLES)]
+    _check_pooled_mmlu(raw)
+    raw = raw[raw["benchmark"].isin(LADDER_TASKS)].reset_index(drop=True)
+    target = raw["paper_role"].str.removeprefix("eval:").where(raw["paper_role"] != "train")
+    return pd.DataFrame(
+        {
+            "task": raw["benchmark"].map(LADDER_TASKS),
+            "llm": target.fillna(raw["run"]),
+            "family": "OLMo",
+            "n_params": raw["n_params"],
+            "train_tokens": raw["tokens"],
+            "compute": training_flops(raw["n_params"], raw["tokens"]),
+            "compute_published": raw["flops_model"],
+            "task_loss": raw["task_bpb_mean5"],
+            "c4_loss": raw["c4_ce_mean5"],
+            "task_cross_entropy": raw["task_ce_last"],
+            "score": raw["rc_acc_mean5"],
+            "n_items": raw["n_items"].astype(int),
+            "chance": raw["chance"],
+            "metric": "ranked choice (mean of the last 5 checkpoints)",
+            "role": raw["paper_role"].map(LADDER_ROLES),
+            "source": "arXiv:2412.04403, OLMo-ladder, run " + raw["run"],
+        }
+    )
+
+
+def _check_pooled_mmlu(raw: pd.DataFrame) -> None:
+    """The pooled MMLU of the source is the weighted mean of its four groups."""
+    for column in ("task_bpb_mean5", "rc_acc_mean5"):
+        by_run = raw.pivot(index="run", columns="benchmark", values=column)
+        pooled = sum(w * by_run[f"mmlu_{group}_test"] for group, w in LADDER_MMLU.items())
+        off = (pooled - by_run["mmlu_avg_test"]).abs().max()
+        if off > 1e-5:
+            raise ValueError(
+                f"{column} of mmlu_avg_test is not its weighted mean: off by {off:.2g}"
+            )
+
+
+STATED_PARAMS = {
+    # name: total, non-embedding, who states them. Of mixtures of experts all experts are counted.
+    "llama-2-7b": (None, 6_476_271_616, "arXiv:2510.14919"),
+    "llama-2-13b": (None, 12_688_184_320, "arXiv:2510.14919"),
+    "qwen2-7b": (7.07e9, 5.98e9, "Qwen2 model table"),
+    "qwen2-72b": (72.71e9, 70.21e9, "Qwen2 model table"),
+    "qwen2-57b-a14b": (57.41e9, 56.32e9, "Qwen2 model table"),
+    "qwen2.5-1.5b": (1.54e9, 1.31e9, "Qwen2.5 model cards"),
+    "qwen2.5-3b": (3.09e9, 2.77e9, "Qwen2.5 model cards"),
+    "qwen2.5-7b": (7.61e9, 6.53e9, "Qwen2.5 model cards"),
+    "qwen2.5-14b": (14.7e9, 13.1e9, "Qwen2.5 model cards"),
+    "qwen2.5-72b": (72.7e9, 70.0e9, "Qwen2.5 model cards"),
+    "qwen3-4b": (4.0e9, 3.6e9, "Qwen3 model card"),
+    "qwen3-8b": (8.2e9, 6.95e9, "Qwen3 model card"),
+    "qwen3-14b": (14.8e9, 13.2e9, "Qwen3 model card"),
+    "qwen3-32b": (32.8e9, 31.2e9, "Qwen3 model card"),
+    "qwen3-30b-a3b": (30.5e9, 29.9e9, "Qwen3 model card"),
+    "qwen3-235b-a22b": (235e9, 234e9, "Qwen3 model card"),
+    "gemma-7b": (8_538_074_112, 7_751_248_896, "Gemma report, arXiv:2403.08295, table 2"),
+    "gemma-3-4b": (
+        3.884e9,
+        3.209e9,
+        "Gemma 3 report, arXiv:2503.19786, table 1; no vision encoder",
+    ),
+    "gemma-3-12b": (
+        11.771e9,
+        10.759e9,
+        "Gemma 3 report, arXiv:2503.19786, table 1; no vision encoder",
+    ),
+    "gemma-3-27b": (
+        27.016e9,
+        25.6e9,
+        "Gemma 3 report, arXiv:2503.19786, table 1; no vision encoder",
+    ),
+}
+"""Parameter counts that the makers, or a paper that used the model, state with and without
+embeddings. Where a table gives the two parts, the total is their sum."""
+
+
 def model_compute(shared: Path) -> pd.DataFrame:
-    """The registry of open models; undisclosed tokens stay blank."""
+    """The registry of open models; undisclosed tokens and unstated counts stay blank."""
     raw = _read(shared / "model_compute.csv")
+    unknown = sorted(set(STATED_PARAMS) - set(raw["key"]))
+    if unknown:
+        raise ValueError(f"parameters are stated of models that the registry lacks: {unknown}")
+    stated = [STATED_PARAMS.get(key, (None, None, None)) for key in raw["key"]]
+    total, non_embedding, params_source = (list(column) for column in zip(*stated, strict=True))
     return pd.DataFrame(
         {
             "name": raw["key"],
             "family": raw["family"],
             "n_params": raw["n_params_used"],
+            "n_params_total": pd.Series(total, dtype=float),
+            "n_params_non_embedding": pd.Series(non_embedding, dtype=float),
             "train_tokens": raw["train_tokens"],
             "compute": 6.0 * raw["n_params_used"] * raw["train_tokens"],
             "context_window": raw["base_n_ctx"],
             "source": raw["source_of_N_and_D"],
+            "params_source": params_source,
         }
     )
 
@@ -172,6 +274,7 @@ TABLES = {
     "helmet_icl": helmet_icl,
     "lceg_ruler": lceg_ruler,
     "many_shot_icl": many_shot_icl,
+    "ladder": ladder,
     "model_compute": model_compute,
 }
 

@@ -20,7 +20,7 @@ from bayes_ctxlaw.cli.predict import grid_axes
 from bayes_ctxlaw.demo import FILES, QUICK
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("demo", "fit", "predict", "datasets")
+COMMANDS = ("demo", "fit", "predict", "contrast", "datasets", "read", "plan")
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bayes_ctxlaw.compute as compute
-from bayes_ctxlaw.compute import list_models, model_compute, training_flops
+from bayes_ctxlaw.compute import find_model, list_models, model_compute, training_flops
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 
 
@@ -76,10 +76,13 @@ def test_registry():
     assert list(models) == [
         "family",
         "n_params",
+        "n_params_total",
+        "n_params_non_embedding",
         "train_tokens",
         "compute",
         "context_window",
         "source",
+        "params_source",
     ]
     assert models["source"].str.len().min() > 10
     known = models["train_tokens"].notna()
@@ -89,24 +92,118 @@ def test_registry():
     assert (~known).sum() == 5
 
 
+def test_counts_of_parameters():
+    """Both counts where a source states them, the source with them, and never an order apart."""
+    models = list_models()
+    stated = models["n_params_non_embedding"].notna()
+    assert stated.sum() == 20
+    assert models["params_source"].notna().equals(stated)
+    both = models[models["n_params_total"].notna()]
+    assert (both["n_params_non_embedding"] < both["n_params_total"]).all()
+    dense = models[stated & ~models.index.str.contains("-a")]
+    ratio = dense["n_params_non_embedding"] / dense["n_params"]
+    assert ratio.between(0.75, 1.15).all()
+    # The figure of arXiv:2510.14919: 2e12 tokens at the window of 4k.
+    row = models.loc["llama-2-7b"]
+    flops = training_flops(row["n_params_non_embedding"], row["train_tokens"])
+    assert flops == pytest.approx(7.7719e22, rel=1e-4)
+
+
 def test_registry_is_a_copy():
     models = list_models()
     models.loc["llama-2-7b", "compute"] = 0
     assert model_compute("llama-2-7b") == 8.4e22
 
 
-def test_any_case():
-    assert model_compute("Llama-2-7B ") == 8.4e22
+def test_every_name_is_its_own():
+    for name in list_models().index:
+        assert find_model(name) == name
+        assert find_model(name.replace("-", " ").upper()) == name
+        assert find_model(f"some-org/{name}-hf") == name
 
 
-def test_unknown_model_lists_the_nearest():
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("Llama 2 7B", "llama-2-7b"),
+        ("meta-llama/Llama-2-7b-hf", "llama-2-7b"),
+        ("llama2-7b", "llama-2-7b"),
+        ("Llama-2-7B-chat-hf ", "llama-2-7b"),
+        ("LLAMA2_7B", "llama-2-7b"),
+        ("/models/llama-2-7b/", "llama-2-7b"),
+        ("Llama-2-70B", "llama-2-70b"),
+        ("meta-llama/Meta-Llama-3.1-8B-Instruct", "llama-3.1-8b"),
+        ("llama3.1:8b", "llama-3.1-8b"),
+        ("llama3-1-8b", "llama-3.1-8b"),
+        ("llama-3-8b", "llama-3-8b"),
+        ("Llama 3.2 1B", "llama-3.2-1b"),
+        ("codellama/CodeLlama-13b-hf", "codellama-13b"),
+        ("Code Llama 13B", "codellama-13b"),
+        ("Qwen/Qwen2.5-7B-Instruct", "qwen2.5-7b"),
+        ("Qwen/Qwen3-30B-A3B", "qwen3-30b-a3b"),
+        ("google/gemma-3-12b-it", "gemma-3-12b"),
+        ("phi2", "phi-2"),
+        ("GPT-2", "gpt2"),
+        ("databricks/dbrx-base", "dbrx"),
+    ],
+)
+def test_names_as_people_write_them(written, name):
+    assert find_model(written) == name
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("llama-7b", "it is: llama-1-7b or llama-2-7b?"),
+        ("huggyllama/llama-7b", "it is: llama-1-7b or llama-2-7b?"),
+        ("Llama 2", "it is: llama-2-7b or llama-2-13b or llama-2-70b?"),
+        ("Qwen3-30B", "it is: qwen3-30b-a3b?"),
+        ("llama-13b", "it is: llama-2-13b?"),
+        ("togethercomputer/LLaMA-2-7B-32K", "says more than llama-2-7b,"),
+        ("Yi-1.5-9B-32K", "says more than yi-1.5-9b,"),
+        ("CodeLlama-7b-Python-hf", "says more than codellama-7b,"),
+        ("gpt2-xl", "says more than gpt2,"),
+        ("Yarn-Llama-2-7b-128k", "nearest names are llama-2-7b,"),
+        ("open_llama_7b", "nearest names are codellama-7b, llama-2-7b,"),
+        ("google/gemma-2-9b", "nearest names are gemma-3-4b,"),
+        ("zzzz", "list_models() shows all 51"),
+        ("", "There is no model ''"),
+    ],
+)
+def test_what_is_not_certain_is_refused_with_candidates(written, said):
     with pytest.raises(UnknownLabelError) as caught:
-        model_compute("meta-llama/Llama-2-7b-hf")
-    assert "llama-2-7b" in str(caught.value)
-    assert "list_models() shows all 51" in str(caught.value)
+        find_model(written)
+    assert said in str(caught.value)
+    assert "training_flops(n_params, train_tokens" in str(caught.value)
+    with pytest.raises(UnknownLabelError):
+        model_compute(written)
+
+
+def test_nothing_near_is_no_nearest_name():
     with pytest.raises(UnknownLabelError) as caught:
-        model_compute("zzzz")
+        find_model("zzzz")
     assert "nearest" not in str(caught.value)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_name_or_refused(text):
+    try:
+        name = find_model(text)
+    except UnknownLabelError:
+        return
+    # Only by saying all that the name says: every digit of it, in order.
+    digits = [c for c in text.rsplit("/", 1)[-1] if c in "0123456789"]
+    assert [c for c in name if c in "0123456789"] == digits
+
+
+@given(
+    st.sampled_from(sorted(list_models().index)),
+    st.sampled_from(["", "-instruct", "-hf", " chat", "_base"]),
+    st.sampled_from(["", "org/", "a/b/"]),
+    st.sampled_from([str.lower, str.upper, str.title]),
+)
+def test_a_written_name_keeps_its_model(name, ending, owner, case):
+    assert find_model(case(owner + name + ending)) == name
 
 
 def test_undisclosed_tokens():

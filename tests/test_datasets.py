@@ -18,7 +18,7 @@ from bayes_ctxlaw.errors import UnknownLabelError
 from bayes_ctxlaw.likelihoods import choose_likelihood
 from bayes_ctxlaw.observations import as_observations
 
-NAMES = ["montgomery2025", "helmet_icl", "lceg_ruler", "many_shot_icl"]
+NAMES = ["montgomery2025", "helmet_icl", "lceg_ruler", "many_shot_icl", "ladder"]
 
 PARTIAL_CREDIT = {f"RULER/{task}" for task in ("NIAH_MV", "NIAH_MQ", "VT", "CWE", "FWE")}
 RULER_AVERAGES = {  # of the 13 tasks as arXiv:2409.12181 prints them, at 8k, 16k, 32k, 64k tokens
@@ -49,12 +49,13 @@ def test_list_agrees_with_the_tables():
 @pytest.mark.parametrize("name", NAMES)
 def test_tables_are_observations_with_a_source_in_every_row(name, tmp_path):
     obs = load_dataset(name)
-    xr.testing.assert_identical(as_observations(obs), obs)
+    needs_context = name != "ladder"
+    xr.testing.assert_identical(as_observations(obs, needs_context=needs_context), obs)
     assert all(s.startswith("arXiv:") for s in obs["source"].values)
     assert obs.attrs["name"] == name
     obs.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     back = xr.load_dataset(tmp_path / "a.nc", engine="h5netcdf")
-    xr.testing.assert_identical(as_observations(back), obs)
+    xr.testing.assert_identical(as_observations(back, needs_context=needs_context), obs)
 
 
 def test_montgomery2025():
@@ -167,11 +168,52 @@ def test_many_shot_icl_does_not_count_an_item_once_for_each_draw():
     assert obs["draws_sd"].max() < 0.5
 
 
+def test_ladder():
+    obs = load_dataset("ladder")
+    frame = obs.to_dataframe()
+    assert not {"prompt_tokens", "context_window"} & set(obs)
+    assert (frame.groupby("llm").size() == 8).all()
+    ends = frame.drop_duplicates("llm").set_index("llm")
+    assert ends["role"].value_counts().to_dict() == {"train": 16, "target": 2}
+    assert set(ends.index[ends["role"] == "target"]) == {"7B-4T", "13B-5T"}
+    train = ends[ends["role"] == "train"]
+    assert train["n_params"].nunique() == 4
+    ratio = train["train_tokens"] / (20 * train["n_params"])
+    np.testing.assert_allclose(sorted(ratio), np.repeat([1, 2, 5, 10], 4), rtol=0.02)
+    assert train["compute"].sum() == pytest.approx(5.2e21, rel=0.02)  # as the paper says, by 6·N·D
+    assert (frame["score"].between(0, 1) & (frame["task_loss"] > 0)).all()
+    chance = frame.groupby("task")["chance"].first()
+    assert chance[["PIQA", "CommonsenseQA"]].tolist() == [0.5, 0.2]
+
+
+@needs_shared
+def test_ladder_against_the_runs():
+    raw = pd.read_csv(SHARED / "ladder_runs.csv").set_index(["run", "benchmark"])
+    frame = load_dataset("ladder").to_dataframe()
+    names = {v: k for k, v in compiler().LADDER_TASKS.items()}
+    rows = raw.loc[
+        [
+            (s.split("run ")[1], names[t])
+            for s, t in zip(frame["source"], frame["task"], strict=True)
+        ]
+    ]
+    pairs = {"score": "rc_acc_mean5", "task_loss": "task_bpb_mean5", "n_items": "n_items"}
+    for ours, theirs in (pairs | {"n_params": "n_params", "train_tokens": "tokens"}).items():
+        np.testing.assert_array_equal(frame[ours], rows[theirs])
+    pooled = sum(
+        weight * raw.xs(f"mmlu_{group}_test", level="benchmark")["rc_acc_mean5"]
+        for group, weight in compiler().LADDER_MMLU.items()
+    )
+    mmlu = frame[frame["task"] == "MMLU"]
+    runs = [s.split("run ")[1] for s in mmlu["source"]]
+    np.testing.assert_allclose(mmlu["score"], pooled[runs], atol=1e-6)
+
+
 def test_unknown_name():
     with pytest.raises(UnknownLabelError) as caught:
         load_dataset("montgomery")
     assert "Did you mean 'montgomery2025'?" in str(caught.value)
-    assert "montgomery2025, helmet_icl, lceg_ruler, many_shot_icl" in str(caught.value)
+    assert "montgomery2025, helmet_icl, lceg_ruler, many_shot_icl, ladder" in str(caught.value)
 
 
 @needs_shared

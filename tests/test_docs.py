@@ -70,7 +70,7 @@ def test_every_public_name_has_its_place_in_the_reference():
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\.\. auto\w+:: (?:bayes_ctxlaw\.)?([\w.]+)$", text, flags=re.MULTILINE)
     assert len(listed) == len(set(listed))
-    modules = {"plots": bcl.plots, "rivals": bcl.rivals, "splits": bcl.splits}
+    modules = {name: getattr(bcl, name) for name in ("plots", "readers", "rivals", "splits")}
     public = set(bcl.__all__) - {"__version__"} - set(modules)
     public |= {f"{name}.{part}" for name, module in modules.items() for part in module.__all__}
     assert public <= set(listed)

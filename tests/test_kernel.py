@@ -1,5 +1,7 @@
 """The parts of the kernel: a program's steps, functions with their slopes, and the block."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,24 @@ class TestFunctions:
         from scipy.special import digamma
 
         assert kernel._digamma(x) == pytest.approx(digamma(x), rel=1e-12, abs=1e-13)
+
+    @pytest.mark.parametrize("a", [0.3, 5.0, 9.9e3, 1.01e4, 1e6, 1e10, 1e15, 1e19])
+    @pytest.mark.parametrize("k", [0, 1, 7, 500])
+    def test_a_rising_factorial_keeps_its_digits(self, a, k):
+        value, slope = kernel._rising(a, float(k))
+        assert value == pytest.approx(math.fsum(math.log(a + i) for i in range(k)), rel=1e-10)
+        assert slope == pytest.approx(math.fsum(1.0 / (a + i) for i in range(k)), rel=1e-9)
+
+    @pytest.mark.parametrize("phi", [1e-4, 1e-7, 1e-10, 1e-16])
+    def test_without_overdispersion_counts_are_binomial(self, phi):
+        """Log gammas of 1 / phi² have no digits left, and chains froze where their noise was."""
+        for correct, items, mean in ((3.0, 10.0, 0.4), (0.0, 500.0, 0.001), (499.0, 500.0, 0.9)):
+            value, slope, by_phi = kernel._counts(4, correct, items, mean, phi)
+            binomial = kernel._counts(3, correct, items, mean, phi)
+            near = 10 * (items * phi) ** 2 / min(mean, 1 - mean) ** 2
+            assert value == pytest.approx(binomial[0], rel=1e-9, abs=near)
+            assert slope == pytest.approx(binomial[1], rel=1e-6, abs=1e4 * near)
+            assert abs(by_phi * phi) < 1e-6 + near  # the slope by log phi
 
 
 def random_block(rng, by_stratum):

@@ -322,7 +322,7 @@ class TestTerms:
     def test_parameters_of_each_form(self):
         for terms in EVERY_FORM:
             extra = ("rho",) if terms.zero_context == "free" else ()
-            extra += ("D", "eta") if terms.dilution == "power" else ()
+            extra += ("D", "eta") if terms.dilution == "window" else ()
             extra += ("kappa", "delta") if terms.penalty == "log_logistic" else ()
             assert terms.parameters == ("A", "alpha", "B", "beta", *extra)
 
@@ -391,12 +391,13 @@ class TestContext:
         found = np.exp(log_context(np.array(0.0), 1.0, -200.0, np.array(0.0), "power"))
         assert found == pytest.approx(0.5 / 1.5)
 
-    def test_dilution_lowers_the_score_of_longer_prompts(self):
-        terms = LawTerms(dilution="power")
+    def test_dilution_lowers_the_score_as_the_window_fills(self):
+        terms = LawTerms(dilution="window")
         parameters = SENSIBLE | {"log_D": -3.0, "eta": 0.8}
-        with_it = mean_score(parameters, within_window(z=np.array([-9.0, 0.0, 6.0])), terms)
-        without = mean_score(SENSIBLE, within_window(z=np.array([-9.0, 0.0, 6.0])), LawTerms())
-        assert with_it == pytest.approx(without / (1 + np.exp([-10.2, -3.0, 1.8])))
+        design = within_window(z=np.zeros(3)) | {"w": np.array([-9.0, -1.0, 0.0])}
+        with_it = mean_score(parameters, design, terms)
+        without = mean_score(SENSIBLE, design, LawTerms())
+        assert with_it == pytest.approx(without / (1 + np.exp([-10.2, -3.8, -3.0])))
 
 
 class TestWindowEnd:

@@ -52,6 +52,8 @@ def column(name, row, value, n=6):
         "n_params": 7e9,
         "train_tokens": 2e12,
         "extension_tokens": 1e9,
+        "task_loss": 0.8,
+        "checkpoint_tokens": 1e11,
     }
     frame = table(n)
     values = frame[name].tolist() if name in frame else [sound[name]] * n
@@ -548,6 +550,69 @@ class TestDesign:
     def test_takes_observations(self):
         obs = as_observations(table())
         xr.testing.assert_identical(as_design(obs), obs)
+
+
+def run_table(**changes):
+    """Ends of training runs, without prompts and windows."""
+    frame = table(prompt_tokens=None, context_window=None, compute=None, llm=list("abcdef"))
+    frame = frame.assign(n_params=np.geomspace(1e8, 1e9, 6), train_tokens=1e11, task_loss=0.8)
+    return frame.assign(**changes)
+
+
+class TestTrainingRuns:
+    def test_need_no_context_if_they_say_so(self):
+        obs = as_observations(run_table(), needs_context=False)
+        assert not {"prompt_tokens", "context_window"} & set(obs)
+        assert obs["task_loss"].attrs["units"] == "bits/byte"
+        assert obs["compute"].values[0] == pytest.approx(6e19)
+        xr.testing.assert_identical(as_observations(obs, needs_context=False), obs)
+        assert as_design(run_table(score=np.nan), needs_context=False).sizes["obs_id"] == 6
+
+    def test_are_refused_where_context_is_needed(self):
+        for how in (as_observations, as_design):
+            message = refusal(run_table(), how=how)
+            assert "`prompt_tokens` (mean prompt length of the cell; tokens) is missing" in message
+            assert "needs_context=False" in message
+
+    def test_a_context_that_is_there_is_checked_all_the_same(self):
+        frame = run_table(prompt_tokens=-1, context_window=4096)
+        with pytest.raises(ObservationError, match="`prompt_tokens`, 6 rows"):
+            as_observations(frame, needs_context=False)
+
+    @pytest.mark.parametrize("value", [0.0, -0.1, np.inf, "low"])
+    def test_a_loss_is_a_number_above_0(self, value):
+        frame = run_table(task_loss=column("task_loss", 2, value))
+        with pytest.raises(ObservationError, match="`task_loss`, row 2: found"):
+            as_observations(frame, needs_context=False)
+
+    def test_checkpoints_share_the_tokens_of_their_run(self):
+        frame = run_table(
+            llm="a", n_params=1e9, checkpoint_tokens=[1e10, 2e10, 4e10, 8e10, 1e11, np.nan]
+        )
+        obs = as_observations(frame, needs_context=False)
+        assert (obs["compute"] == 6e20).all()
+        frame.loc[2, "checkpoint_tokens"] = 2e11
+        with pytest.raises(ObservationError, match="row 2: found 2e\\+11 of 1e\\+11"):
+            as_observations(frame, needs_context=False)
+
+    def test_a_law_of_context_takes_no_checkpoints(self):
+        frame = run_table(prompt_tokens=500, context_window=4096)
+        as_observations(frame)
+        frame["checkpoint_tokens"] = column("checkpoint_tokens", 3, np.nan)
+        message = refusal(frame)
+        assert "`checkpoint_tokens`, 5 rows (0, 1, 2, 4, 5): found 1e+11" in message
+        assert "has not decayed" in message
+
+    def test_the_flag_is_no_column(self):
+        message = refusal(table(), error=SpecificationError, needs_context="context_window")
+        assert "needs_context='context_window' must be True or False" in message
+
+    def test_a_grid_of_sizes(self):
+        at = grid(needs_context=False, task="qa", llm="x", n_params=[1e9, 1e10], train_tokens=1e12)
+        assert at["compute"].values.tolist() == [6e21, 6e22]
+        assert "`context_window`" in refusal(
+            None, how=lambda _: grid(task="qa", llm="x", compute=1)
+        )
 
 
 POINT = {

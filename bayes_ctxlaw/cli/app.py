@@ -8,10 +8,13 @@ import typer
 
 from bayes_ctxlaw._version import __version__
 from bayes_ctxlaw.cli._common import OUT
+from bayes_ctxlaw.cli.contrast import contrast
 from bayes_ctxlaw.cli.datasets import datasets
 from bayes_ctxlaw.cli.demo import demo
 from bayes_ctxlaw.cli.fit import fit
+from bayes_ctxlaw.cli.plan import plan
 from bayes_ctxlaw.cli.predict import predict
+from bayes_ctxlaw.cli.read import read
 
 app = typer.Typer(
     name="bayes-ctxlaw",
@@ -43,8 +46,9 @@ def _program(
     """
 
 
-for command in (demo, fit, predict, datasets):
+for command in (demo, fit, predict, contrast, datasets, read):
     app.command()(command)
+app.add_typer(plan, name="plan")
 
 
 def main() -> None:

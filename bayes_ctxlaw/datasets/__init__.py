@@ -15,6 +15,7 @@ from bayes_ctxlaw._tables import read_table
 from bayes_ctxlaw.datasets.registry import REGISTRY, DatasetInfo
 from bayes_ctxlaw.errors import UnknownLabelError
 from bayes_ctxlaw.observations import checked, text_columns
+from bayes_ctxlaw.schema import CONTEXT
 
 __all__ = ["DatasetInfo", "list_datasets", "load_dataset"]
 
@@ -80,4 +81,6 @@ def load_dataset(name: str) -> xr.Dataset:
         "source": info.source,
         "licence": info.licence,
     }
-    return checked(table, {}, target=False)
+    # The tables are what the script made of them: one without prompts is of training runs.
+    has_context = set(CONTEXT) <= set(table.frame.columns)
+    return checked(table, {}, target=False, needs_context=has_context)

@@ -133,4 +133,27 @@ REGISTRY = (
             "demonstrations, a different task."
         ),
     ),
+    DatasetInfo(
+        name="ladder",
+        rows=144,
+        tasks=8,
+        llms=18,
+        description=(
+            "The OLMo model ladder: 16 training runs of 190M to 1.3B non-embedding parameters at 1 "
+            "to 10 times 20 tokens a parameter, and the two targets 7B-4T and 13B-5T; task loss "
+            "(bits per byte) and accuracy on eight multiple-choice benchmarks, ends of runs."
+        ),
+        source="arXiv:2412.04403; github.com/allenai/OLMo-ladder",
+        licence=(
+            "Evaluations published with the paper and compiled here; cite the paper. For the terms "
+            "of the repository see its file LICENSE."
+        ),
+        good_for=(
+            "TaskLadder: forecasts over two decades of compute. It has no prompts and windows; add "
+            "a constant `prompt_tokens` and `context_window` to compare with ContextLaw. A score "
+            "is the mean of five checkpoints on the same items and scatters less than a binomial. "
+            "`role` tells training runs from targets; `compute_published` counts embeddings and "
+            "attention as well. MMLU is pooled with the paper's weights."
+        ),
+    ),
 )

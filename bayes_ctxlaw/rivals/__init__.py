@@ -6,7 +6,14 @@ intervals and attributes of ``ContextLaw.predict``.
 
 from bayes_ctxlaw.rivals.complete_pooling import CompletePoolingLaw
 from bayes_ctxlaw.rivals.compute_only import ComputeOnlyLaw
+from bayes_ctxlaw.rivals.ladder import TaskLadder
 from bayes_ctxlaw.rivals.least_squares import LeastSquaresLaw
 from bayes_ctxlaw.rivals.no_pooling import NoPoolingLaw
 
-__all__ = ["CompletePoolingLaw", "ComputeOnlyLaw", "LeastSquaresLaw", "NoPoolingLaw"]
+__all__ = [
+    "CompletePoolingLaw",
+    "ComputeOnlyLaw",
+    "LeastSquaresLaw",
+    "NoPoolingLaw",
+    "TaskLadder",
+]

@@ -1,0 +1,438 @@
+"""One label of a level against another: parameters and predicted scores, all else equal.
+
+Both sides are computed from the same draws of the posterior, so that what is uncertain of both
+cancels in their difference.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_ctxlaw._html import table as html_table
+from bayes_ctxlaw.confounding import Confounding, confounding
+from bayes_ctxlaw.encoding import BASE_LEVELS
+from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.law import natural
+from bayes_ctxlaw.observations import as_design
+from bayes_ctxlaw.predict import KINDS, Predictor, check_options
+from bayes_ctxlaw.schema import OBS_DIM
+from bayes_ctxlaw.sides import (
+    BELONGS,
+    DESIGN,
+    OF_CHECKPOINTS,
+    Sides,
+    points_of,
+    rows_of_labels,
+    sides_of,
+)
+
+_CLEAR = 0.95  # probability from which one side is said to score higher
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """What a comparison of two labels found. All differences are `a` less `b`.
+
+    Attributes
+    ----------
+    level, a, b : str
+        Level and its two labels.
+    scores : xr.Dataset
+        Along ``obs_id``, the rows compared: ``a`` and ``b`` (posterior medians of the two
+        scores), ``mean``, ``sd``, ``median``, ``lower`` and ``upper`` of their difference,
+        ``prob_greater``, and ``prob_equivalent`` if a margin was named.
+    curve : xr.Dataset
+        The same along ``point``, with rows that differ in nothing but the task averaged.
+    overall : xr.Dataset
+        The same of the average over all rows, and ``prob_everywhere``: that `a` scores higher
+        at every point of the curve.
+    parameters : xr.Dataset
+        Along ``parameter``, of the average task (the mean over tasks on the scale of the effects):
+        the two values on their natural scale, their difference as above, and ``ratio``,
+        ``ratio_lower``, ``ratio_upper`` of parameters above 0. ``window`` is the effective window
+        over the nominal one, exp(delta).
+    parameters_by_task : xr.Dataset
+        The same along ``task`` and ``parameter``.
+    confounding : Confounding
+        What the observations cannot tell apart.
+    """
+
+    level: str
+    a: str
+    b: str
+    scores: xr.Dataset
+    curve: xr.Dataset
+    overall: xr.Dataset
+    parameters: xr.Dataset
+    parameters_by_task: xr.Dataset
+    confounding: Confounding
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The curve as a table, one row a point: its design, both scores, and their difference."""
+        table = self.curve.to_dataframe()
+        constant = [n for n in DESIGN if n in table and table[n].nunique() == 1]
+        return table.drop(columns=[n for n in constant if n != "prompt_tokens"])
+
+    @property
+    def parameter_table(self) -> pd.DataFrame:
+        """Those parameters of the average task that may differ, one row each."""
+        table = self.parameters.to_dataframe().reset_index()
+        columns = ["parameter", "a", "b", "ratio", "ratio_lower", "ratio_upper", "prob_greater"]
+        return table.loc[table["sd"] > 0, columns]
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in one sentence or two."""
+        interval = f"{100 * self.overall.attrs['ci_prob']:g} % equal-tailed interval"
+        mean, low, high, prob = (
+            float(self.overall[name]) for name in ("mean", "lower", "upper", "prob_greater")
+        )
+        span = f"{low:+.3f} to {high:+.3f} ({interval}, {self.overall.attrs['prediction_kind']})"
+        if max(prob, 1.0 - prob) >= _CLEAR:
+            more, less, sure = (self.a, self.b, prob) if prob > 0.5 else (self.b, self.a, 1 - prob)
+            text = (
+                f"{more} scores higher than {less} with probability {_probability(sure)}: {self.a} "
+                f"less {self.b} is {mean:+.3f} on average over {self._where()}, {span}."
+            )
+        else:
+            text = (
+                f"{self.a} less {self.b} is {mean:+.3f} on average over {self._where()}, {span}: "
+                f"the probability that {self.a} scores higher is {_probability(prob)}."
+            )
+        if "prob_equivalent" in self.overall:
+            text += (
+                f" They are within {self.overall.attrs['rope']:g} of each other with probability "
+                f"{_probability(float(self.overall['prob_equivalent']))}."
+            )
+        if not self.confounding.identified:
+            names = " and ".join(self.confounding.with_levels)
+            text = (
+                f"The observations cannot tell {self.level} from {names} here, so this is no "
+                f"effect of the {self.level} alone. {text}"
+            )
+        return text
+
+    @property
+    def held_equal(self) -> str:
+        """What both sides have in common."""
+        scores, named = self.scores, []
+        own = BELONGS.get(self.level, ())
+        for name in DESIGN:
+            if name in scores and name != self.level and name not in own:
+                values = list(dict.fromkeys(scores[name].values.tolist()))
+                shown = (
+                    f"{len(values)} values" if len(values) > 3 else ", ".join(map(_text, values))
+                )
+                named.append(f"{name.replace('_', ' ')} ({shown})")
+        text = f"Held equal: {'; '.join(named)}."
+        if own:
+            text += f" Each {self.level} has its own {', '.join(own).replace('_', ' ')}."
+        if scores.attrs["prediction_kind"] == "law":
+            text += " No effect of a checkpoint is in it."
+        elif self.level in OF_CHECKPOINTS:
+            text += " Each side is the average over its own checkpoints in the fit."
+        return text
+
+    def _where(self) -> str:
+        words = []
+        if "task" in self.scores and self.level != "task":
+            tasks = len(set(self.scores["task"].values.tolist()))
+            words.append(f"{tasks} task{'s' if tasks > 1 else ''}")
+        tokens = self.scores["prompt_tokens"].values
+        low, high = tokens.min(), tokens.max()
+        words.append(
+            f"{low:,.0f} tokens" if low == high else f"prompts of {low:,.0f} to {high:,.0f} tokens"
+        )
+        return " and ".join(words)
+
+    def __str__(self) -> str:
+        lines = [self.sentence, "", self.held_equal, *self.confounding.notes, ""]
+        table = self.table.round(4).to_string(index=False)
+        return "\n".join([*lines, table, "", self.parameter_table.round(3).to_string(index=False)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{html.escape(n)}</li>" for n in self.confounding.notes)
+        return (
+            f"<p><b>{html.escape(self.sentence)}</b></p><p>{html.escape(self.held_equal)}</p>"
+            f"<ul>{notes}</ul>{html_table(self.table.round(4))}"
+            f"{html_table(self.parameter_table.round(3))}"
+        )
+
+
+def contrast(
+    law: Any,
+    level: str,
+    a: str,
+    b: str,
+    at: Any = None,
+    *,
+    kind: str | None = None,
+    ci_prob: float = 0.9,
+    rope: float | None = None,
+    new_levels: str = "error",
+    random_seed: int | None = None,
+    **column_names: str,
+) -> Contrast:
+    """Compare two labels of a level, everything else equal.
+
+    Parameters
+    ----------
+    law : ContextLaw
+        Fitted.
+    level : {"technique", "family", "task", "llm"}
+        What is compared. A checkpoint brings its own family, technique, compute and window along, a
+        task its own chance level; nothing else differs between the two sides.
+    a, b : str
+        Two labels of that level. Differences are `a` less `b`.
+    at : Dataset, DataFrame, path or list of dict, optional
+        Rows to compare at: a ``grid``, observations or a table. What they say of `level` is
+        replaced by `a` and by `b`. By default the rows of the fit that have either label.
+    kind : {"law", "llm", "response"}, optional
+        ``"law"`` leaves effects of checkpoints out: the difference of the labels in general, as for
+        checkpoints yet to come. ``"llm"`` is that of the checkpoints in the fit: of techniques and
+        families each side is the average over its own, of tasks both sides are the one that `at`
+        names. ``"response"`` adds the noise of evaluations. By default ``"law"``; for checkpoints
+        ``"llm"``.
+    ci_prob : float
+        Probability of the equal-tailed intervals.
+    rope : float, optional
+        Margin of the score below which a difference does not matter (region of practical
+        equivalence): adds ``prob_equivalent``.
+    new_levels : {"error", "uncertainty"}
+        What to do with labels that the fit never saw, `a` and `b` included.
+    random_seed : int, optional
+        Of new labels' effects and the noise. If None, that of the fit.
+    **column_names : str
+        Canonical name = own column name, for `at`.
+
+    Returns
+    -------
+    Contrast
+
+    Raises
+    ------
+    NotFittedError
+        If the law was not fitted.
+    SpecificationError
+        If the level has no effects in the fit, the labels are equal, or an option is unknown.
+    UnknownLabelError
+        If a label was not in the fit and `new_levels` is ``"error"``.
+
+    Notes
+    -----
+    Both sides have the same draws of all parameters, so uncertainty that they share cancels. The
+    noise of two evaluations is drawn twice. Where two scores are equal, as where both are 0, they
+    count half for ``prob_greater``.
+
+    References
+    ----------
+    Region of practical equivalence: Kruschke (2018), doi:10.1177/2515245918771304.
+
+    Examples
+    --------
+    >>> import bayes_ctxlaw as bcl
+    >>> obs = bcl.load_dataset("helmet_icl")
+    >>> law = bcl.ContextLaw()
+    >>> idata = law.fit(obs, draws=50, tune=100, random_seed=1, progressbar=False)
+    >>> found = bcl.contrast(law, "technique", "YaRN", "PI", rope=0.02)
+    >>> found.confounding.identified
+    True
+    >>> list(found.overall)[:3]
+    ['a', 'b', 'mean']
+    """
+    predictor = law.predictor(random_seed)
+    kind = kind or ("llm" if level == "llm" else "law")
+    _check(law, level, a, b, kind, rope)
+    check_options(kind, ci_prob, new_levels)
+    rows = rows_of_labels(law.obs, level, (a, b)) if at is None else as_design(at, **column_names)
+    sides = sides_of(law.obs, rows, level, (a, b), kind)
+    predictor.check_labels(sides.all_rows, kind, new_levels)
+    summary = _Summary(ci_prob, rope)
+    groups, places = points_of(sides.rows, level)
+    scores, curve, overall, everywhere = _differences(predictor, sides, kind, groups, summary)
+    attrs = {
+        "level": level,
+        "a": a,
+        "b": b,
+        "prediction_kind": kind,
+        "ci_prob": float(ci_prob),
+        "ci_kind": "equal-tailed",
+    }
+    if rope is not None:
+        attrs["rope"] = float(rope)
+    points = sides.rows.isel(obs_id=places).drop_vars(OBS_DIM).rename({OBS_DIM: "point"})
+    if len(places) < rows.sizes[OBS_DIM]:
+        points = points.drop_vars(["task", "chance", "n_items"], errors="ignore")
+    whole = summary.dataset(overall[:, None], ()).assign(
+        prob_everywhere=((), everywhere, _words(f"probability that {a} scores higher everywhere"))
+    )
+    return Contrast(
+        level,
+        a,
+        b,
+        sides.rows.assign(scores.data_vars).assign_attrs(attrs),
+        points.assign(curve.data_vars).assign_attrs(attrs),
+        whole.assign_attrs(attrs),
+        *(
+            found.assign_attrs(attrs)
+            for found in _parameters(sides.totals(predictor, kind), summary)
+        ),
+        confounding(law.obs, level, a, b),
+    )
+
+
+def _check(law: Any, level: str, a: str, b: str, kind: str, rope: float | None) -> None:
+    faults = []
+    levels = [lv for lv in BASE_LEVELS if lv in law.encoding.labels]
+    if level not in levels:
+        faults.append(f"level={level!r} has no effects in this fit, which has {', '.join(levels)}")
+    if a == b:
+        faults.append(f"a and b are both {a!r}: give two labels")
+    if level == "llm" and kind == "law":
+        faults.append("kind='law' leaves effects of checkpoints out: compare llms with kind='llm'")
+    if rope is not None and not (isinstance(rope, (int, float)) and 0 < rope < 1):
+        faults.append(f"rope={rope!r} must be a margin of the score between 0 and 1, such as 0.02")
+    if kind not in KINDS:
+        faults.append(f"kind={kind!r} is not one of {', '.join(map(repr, KINDS))}")
+    if faults:
+        raise SpecificationError("; ".join(faults) + ".")
+
+
+def _differences(
+    predictor: Predictor, sides: Sides, kind: str, groups: np.ndarray, summary: _Summary
+) -> tuple[xr.Dataset, xr.Dataset, np.ndarray, float]:
+    """Summaries by row and by point of the curve, draws of the whole, P(greater everywhere)."""
+    count = np.bincount(groups)
+    sums = np.zeros((2, len(count), predictor.size))
+    parts, first = [], 0
+    for a, b in sides.draws(predictor, kind):
+        parts.append(summary.table(a, b))
+        for row in range(a.shape[1]):
+            sums[0, groups[first + row]] += a[:, row]
+            sums[1, groups[first + row]] += b[:, row]
+        first += a.shape[1]
+    by_row = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    mean = sums / count[:, None]
+    curve = summary.dataset(mean.transpose(2, 1, 0), ("point",))
+    whole = (sums.sum(axis=1) / len(groups)).T
+    everywhere = float((mean[0] > mean[1]).all(axis=0).mean())
+    return summary.labelled(by_row, (OBS_DIM,)), curve, whole, everywhere
+
+
+def _parameters(
+    by_task: dict[str, list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]],
+    summary: _Summary,
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Parameters of the two sides: of the average task, and of each."""
+
+    def summed_up(pairs: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]) -> xr.Dataset:
+        both = []
+        for side in (0, 1):
+            names = pairs[0][side]
+            total = {name: np.mean([pair[side][name] for pair in pairs], axis=0) for name in names}
+            own = {name: natural(name, value) for name, value in total.items()}
+            if "delta" in own:
+                own["window"] = np.exp(own["delta"])
+            both.append(np.array(list(own.values())))
+        a, b = both
+        table = summary.table(a.T, b.T) | _ratios(list(own), a, b, summary)
+        return summary.labelled(table, ("parameter",)).assign_coords(parameter=list(own))
+
+    every = [pair for pairs in by_task.values() for pair in pairs]
+    each = xr.concat([summed_up(pairs) for pairs in by_task.values()], "task")
+    return summed_up(every), each.assign_coords(task=list(by_task))
+
+
+def _ratios(
+    names: list[str], a: np.ndarray, b: np.ndarray, summary: _Summary
+) -> dict[str, np.ndarray]:
+    """Ratio of the two values, of parameters that are above 0."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = a / b
+    low, middle, high = np.quantile(ratio, summary.probabilities, axis=1)
+    blank = np.array([name in ("delta", "rho") for name in names])
+    return {
+        name: np.where(blank, np.nan, value)
+        for name, value in (("ratio", middle), ("ratio_lower", low), ("ratio_upper", high))
+    }
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """How draws of two sides are summed up."""
+
+    ci_prob: float
+    rope: float | None
+
+    @property
+    def probabilities(self) -> tuple[float, float, float]:
+        tail = (1.0 - self.ci_prob) / 2.0
+        return tail, 0.5, 1.0 - tail
+
+    def table(self, a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
+        """Of draws (draw, place), numbers (place,) by name."""
+        difference = a - b
+        low, middle, high = np.quantile(difference, self.probabilities, axis=0)
+        out = {
+            "a": np.median(a, axis=0),
+            "b": np.median(b, axis=0),
+            "mean": difference.mean(axis=0),
+            "sd": difference.std(axis=0),
+            "median": middle,
+            "lower": low,
+            "upper": high,
+            "prob_greater": (0.5 * (1.0 + np.sign(difference))).mean(axis=0),
+        }
+        if self.rope is not None:
+            out["prob_equivalent"] = (np.abs(difference) < self.rope).mean(axis=0)
+        return out
+
+    def dataset(self, draws: np.ndarray, dims: tuple[str, ...]) -> xr.Dataset:
+        """Of draws (draw, place, side)."""
+        table = self.table(draws[..., 0], draws[..., 1])
+        if not dims:
+            table = {name: value[0] for name, value in table.items()}
+        return self.labelled(table, dims)
+
+    def labelled(self, table: dict[str, np.ndarray], dims: tuple[str, ...]) -> xr.Dataset:
+        interval = f"{100 * self.ci_prob:g} % equal-tailed interval"
+        words = {
+            "a": "posterior median of a",
+            "b": "posterior median of b",
+            "mean": "posterior mean of a − b",
+            "sd": "posterior standard deviation of a − b",
+            "median": "posterior median of a − b",
+            "lower": f"lower end of the {interval} of a − b",
+            "upper": f"upper end of the {interval} of a − b",
+            "prob_greater": "probability that a is greater; ties count half",
+            "prob_equivalent": f"probability that |a − b| is below {self.rope}",
+            "ratio": "posterior median of a / b",
+            "ratio_lower": f"lower end of the {interval} of a / b",
+            "ratio_upper": f"upper end of the {interval} of a / b",
+        }
+        return xr.Dataset(
+            {name: (dims, value, _words(words[name])) for name, value in table.items()}
+        )
+
+
+def _words(text: str) -> dict[str, str]:
+    return {"units": "1", "long_name": text}
+
+
+def _probability(value: float) -> str:
+    if value > 0.999:
+        return "above 0.999"
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, str) else f"{value:,.4g}"

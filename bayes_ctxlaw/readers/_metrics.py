@@ -1,0 +1,133 @@
+"""Which of several metrics is the score, and whether it can be one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bayes_ctxlaw.errors import ObservationError, SpecificationError
+
+Choice = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
+"""A metric, several in order of preference, or either for each task."""
+
+Convert = Mapping[str, Callable[[float], float]] | None
+"""What makes a score in [0, 1], higher being better, of the value of a metric."""
+
+_SHOWN = 10
+
+
+def choose(
+    wanted: Choice, tasks: Mapping[str, Sequence[str]], short: Callable[[str], str]
+) -> dict[str, str]:
+    """The metric of every task, by its full name.
+
+    Parameters
+    ----------
+    wanted : Choice
+        None takes the only metric there is.
+    tasks : mapping of str to sequence of str
+        Metrics that the files have for each task, by their full names.
+    short : callable
+        Full name → the name without filter or scorer, which may be given instead.
+
+    Raises
+    ------
+    SpecificationError
+        For some tasks there is none such, or more than one. All are in the message.
+    """
+    faults, chosen = [], {}
+    for task, there in tasks.items():
+        asked = wanted.get(task) if isinstance(wanted, Mapping) else wanted
+        preferences = [asked] if isinstance(asked, str) else list(asked or [])
+        found = [[m for m in there if p in (m, short(m))] for p in preferences]
+        fitting = next((f for f in found if f), []) if preferences else list(there)
+        if len(fitting) == 1:
+            chosen[task] = fitting[0]
+        elif not there:
+            faults.append(f"{task} has no metric.")
+        elif fitting:
+            faults.append(f"{task} has several: {', '.join(fitting)}.")
+        else:
+            names = ", ".join(map(repr, preferences))
+            faults.append(f"{task} has no {names}; it has {', '.join(there)}.")
+    if isinstance(wanted, Mapping):
+        surplus = [task for task in wanted if task not in tasks]
+        faults += [f"metric names the task {task!r}, which is in no file." for task in surplus]
+    if faults:
+        lines = [f"  {fault}" for fault in faults[:_SHOWN]]
+        lines += [f"  … and {len(faults) - _SHOWN} more."] if len(faults) > _SHOWN else []
+        example = next((m for there in tasks.values() for m in there), "accuracy")
+        raise SpecificationError(
+            "\n".join(
+                [
+                    "The metric that is the score must be told:",
+                    *lines,
+                    f"Give one, as metric={example!r}; several in order of preference, as a list; "
+                    "or one for each task, as a dict.",
+                ]
+            )
+        )
+    return chosen
+
+
+class Scores:
+    """Values of metrics as scores in [0, 1]; what cannot be one is gathered.
+
+    Parameters
+    ----------
+    convert : Convert
+    short : callable
+        As in `choose`.
+    """
+
+    def __init__(self, convert: Convert, short: Callable[[str], str]) -> None:
+        self.convert = dict(convert or {})
+        wrong = [name for name, how in self.convert.items() if not callable(how)]
+        if wrong:
+            raise SpecificationError(
+                f"convert[{wrong[0]!r}] is {self.convert[wrong[0]]!r}; give a function of the "
+                'metric\'s value, as convert={"bleu": lambda value: value / 100}.'
+            )
+        self.short = short
+        self.used: dict[str, None] = {}
+        self.faults: list[str] = []
+
+    def score(self, where: str, metric: str, value: float, higher: bool | None) -> float | None:
+        """The score, or None after noting why there is none."""
+        name = metric if metric in self.convert else self.short(metric)
+        if name in self.convert:
+            self.used[name] = None
+            score = self.convert[name](value)
+            if isinstance(score, int | float) and 0 <= score <= 1:
+                return float(score)
+            self.faults.append(f"{where}: {metric} = {value:g} is converted to {score!r}.")
+            return None
+        if higher is False:
+            self.faults.append(f"{where}: {metric} = {value:g} is better when it is lower.")
+            return None
+        if not 0 <= value <= 1:
+            self.faults.append(f"{where}: {metric} = {value:g} is outside [0, 1].")
+            return None
+        return value
+
+    def settle(self) -> list[str]:
+        """Raise for what cannot be a score; otherwise say what was converted.
+
+        Raises
+        ------
+        ObservationError
+        """
+        if self.faults:
+            lines = [f"  {fault}" for fault in self.faults[:_SHOWN]]
+            more = len(self.faults) - _SHOWN
+            lines += [f"  … and {more} more."] if more > 0 else []
+            raise ObservationError(
+                "\n".join(
+                    [
+                        "A score is a number in [0, 1], higher being better:",
+                        *lines,
+                        "Leave such tasks out by tasks=[…]; or say how to convert a metric, as "
+                        'convert={"bleu": lambda value: value / 100}.',
+                    ]
+                )
+            )
+        return [f"{name} was converted to a score as told." for name in self.used]

@@ -1,0 +1,208 @@
+"""What a reader returns: the cells, and what the files could not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayes_ctxlaw._tables import Table, read_table
+from bayes_ctxlaw.errors import ObservationError, SpecificationError
+from bayes_ctxlaw.readers import _llms
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Scores read from files, to be given to `as_observations`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per cell, columns as in the schema: ``score``, ``task``, ``llm`` and what else is
+        known; ``shots``, ``seed``, ``metric`` and ``source`` are carried along. A blank is unknown.
+        It may be added to before `as_observations` takes the reading.
+    format : str
+        What was read.
+    n_files : int
+        Files that were read.
+    notes : list of str
+        What was taken from elsewhere, converted or left out, in sentences.
+    skipped : dict of str to str
+        Broken files that were left out, with their faults.
+    advice : dict of str to str
+        How to come by a variable that the format does not have.
+
+    Notes
+    -----
+    `as_observations` refuses a reading whose ``compute``, ``context_window`` or ``prompt_tokens``
+    is unknown in some rows. ``chance`` becomes 0 where it is unknown.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from bayes_ctxlaw.readers import Reading
+    >>> table = pd.DataFrame({"task": ["qa", "qa"], "llm": "A", "score": [0.3, 0.4],
+    ...                       "prompt_tokens": [90.0, 400.0], "n_items": 100})
+    >>> reading = Reading(table, "lm-eval", n_files=2)
+    >>> list(reading.unknown)
+    ['compute', 'context_window', 'family', 'prompt_tokens_sd', 'chance']
+    """
+
+    table: pd.DataFrame
+    format: str
+    n_files: int
+    notes: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    advice: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unknown(self) -> dict[str, list[str]]:
+        """What is not known: variable → the checkpoints (of ``chance``: the tasks) without it."""
+        blanks = {
+            "compute": self._no_compute(),
+            "context_window": self._blank("context_window"),
+            "prompt_tokens": self._blank("prompt_tokens"),
+        }
+        blanks |= {n: self._blank(n) for n in ("family", "n_items", "prompt_tokens_sd", "chance")}
+        of = {name: "task" if name == "chance" else "llm" for name in blanks}
+        return {
+            name: self.table.loc[rows, of[name]].drop_duplicates().tolist()
+            for name, rows in blanks.items()
+            if rows.any()
+        }
+
+    def _blank(self, name: str) -> pd.Series:
+        if name not in self.table:
+            return pd.Series(True, index=self.table.index)
+        return self.table[name].isna()
+
+    def _no_compute(self) -> pd.Series:
+        return self._blank("compute") & (self._blank("n_params") | self._blank("train_tokens"))
+
+    def __str__(self) -> str:
+        table = self.table
+        counts = {
+            "cell": len(table),
+            "task": table["task"].nunique(),
+            "checkpoint": table["llm"].nunique(),
+            "file": self.n_files,
+        }
+        words = [f"{n} {what}" + ("" if n == 1 else "s") for what, n in counts.items()]
+        lines = [f"{self.format}: {', '.join(words)}."]
+        lines += [f"  {text}" for text in self._sentences().values()]
+        lines += [f"  {note}" for note in self.notes]
+        if self.skipped:
+            lines.append(f"  {len(self.skipped)} broken files were skipped: see .skipped.")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _sentences(self) -> dict[str, str]:
+        """What is unknown, by variable, and what follows."""
+        unknown = self.unknown
+        said = {}
+        for name in ("compute", "context_window"):
+            if name in unknown:
+                said[name] = (
+                    f"{name} of {_few(unknown[name])} is not in these files: give it by llm, as "
+                    f"llms={{{unknown[name][0]!r}: {{{name!r}: …}}}}."
+                )
+        if "prompt_tokens" in unknown:
+            advice = self.advice.get("prompt_tokens", "Add the column to .table.")
+            said["prompt_tokens"] = (
+                f"prompt_tokens of {_few(unknown['prompt_tokens'])} is unknown. {advice}"
+            )
+        for name in ("n_items", "prompt_tokens_sd", "family"):
+            if name in unknown:
+                said[name] = f"{name} of {_few(unknown[name])} is unknown."
+        if "chance" in unknown:
+            said["chance"] = (
+                f"chance of {_few(unknown['chance'])} is unknown and taken as 0. Another value is "
+                f"given by task, as chance={{{unknown['chance'][0]!r}: …}}."
+            )
+        return said
+
+    def _faults(self) -> list[str]:
+        """What keeps the reading from being observations."""
+        said = self._sentences()
+        faults = [said[n] for n in ("compute", "context_window", "prompt_tokens") if n in said]
+        for name in ("family", "technique"):
+            blank = self._blank(name)
+            if name in self.table and blank.any() and not blank.all():
+                without = self.table.loc[blank, "llm"].drop_duplicates().tolist()
+                faults.append(
+                    f"{name} of {_few(without)} is unknown while that of others is known: give it "
+                    "for all by llms=..., or drop the column of .table."
+                )
+        if "chance" in self.table:
+            known = self.table.groupby("task")["chance"].agg(lambda c: c.notna().mean())
+            partly = known.index[(known > 0) & (known < 1)].tolist()
+            if partly:
+                faults.append(
+                    f"chance of {_few(partly)} is known in some cells only: give it by task, as "
+                    f"chance={{{partly[0]!r}: …}}."
+                )
+        return faults
+
+
+@read_table.register
+def _(data: Reading, text_columns: frozenset[str] = frozenset()) -> Table:
+    faults = data._faults()
+    if faults:
+        lines = [f"  {i}. {fault}" for i, fault in enumerate(faults, 1)]
+        raise ObservationError(
+            "\n".join([f"These {data.format} files do not say all that is needed:", *lines])
+        )
+    frame = data.table.reset_index(drop=True)
+    frame = frame.drop(columns=[c for c in frame if frame[c].isna().all()])
+    if "chance" in frame:
+        frame["chance"] = frame["chance"].fillna(0.0)
+    labels = frame["source"] if "source" in frame else frame.index
+    return Table(frame, labels.to_numpy(), f"what was read ({data.format})")
+
+
+def assembled(
+    table: pd.DataFrame,
+    llms: _llms.LLMs,
+    chance: Mapping[str, float] | None,
+    found: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Add to the cells what is known of their checkpoints and by whom, and chance levels.
+
+    Raises
+    ------
+    SpecificationError
+    """
+    guessed = dict(chance or {})
+    absent = [task for task in guessed if task not in set(table["task"])]
+    if absent:
+        raise SpecificationError(
+            f"chance names {', '.join(map(repr, absent))}; the tasks are "
+            f"{', '.join(table['task'].drop_duplicates())}."
+        )
+    if guessed:
+        blank = pd.Series(np.nan, index=table.index)
+        theirs = table["task"].map(guessed)
+        table = table.assign(chance=theirs.where(theirs.notna(), table.get("chance", blank)))
+    user = _llms.given(llms)
+    names = table["llm"].drop_duplicates().tolist()
+    files = {name: dict(row) for name, row in (found or {}).items()}
+    known, notes = _llms.described(names, user, files)
+    columns = {}
+    for variable in _llms.FIELDS:
+        values = table["llm"].map(lambda name, v=variable: known[name].get(v, np.nan))
+        if values.notna().any():
+            columns[variable] = values
+    return table.assign(**columns), notes
+
+
+def _few(names: list[str]) -> str:
+    """Join the names, the first of them if they are many."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,243 @@
+"""The posterior of a hierarchical task ladder, and scores drawn from it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.rivals.ladder.curves import sigmoid
+from bayes_ctxlaw.rivals.ladder.graph import FORMS, References, build_graph
+from bayes_ctxlaw.rivals.ladder.runs import Place, Runs
+
+TARGET_ACCEPT = 0.95
+_RATIOS = ("log_ratio_n", "log_ratio_d", "log_ratio_c")
+
+
+@dataclass(frozen=True)
+class BayesianFit:
+    """Draws of a posterior, one axis of draws for all chains.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        Groups ``posterior`` and ``sample_stats``.
+    variant : str
+    references : References
+    tasks, llms : sequence of str
+    chance : dict of str to float
+    """
+
+    idata: xr.DataTree
+    variant: str
+    references: References
+    tasks: Sequence[str]
+    llms: Sequence[str]
+    chance: dict[str, float]
+
+    def __post_init__(self) -> None:
+        posterior = self.idata["posterior"].to_dataset().transpose("chain", "draw", ...)
+        flat = {name: v.values.reshape(-1, *v.shape[2:]) for name, v in posterior.data_vars.items()}
+        object.__setattr__(self, "_flat", flat)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Chains and draws per chain."""
+        sizes = self.idata["posterior"].sizes
+        return sizes["chain"], sizes["draw"]
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """Posterior means of the parameters of every task, by task and name."""
+        _, by_compute, direct = FORMS[self.variant]
+        found = {}
+        for task in self.tasks:
+            own = self._of_task(task)
+            values = {"alpha": np.exp(own["log_alpha"])}
+            if not by_compute:
+                values["beta"] = np.exp(own["log_beta"])
+            if not direct:
+                terms = [np.exp(own[n]) for n in own if n in _RATIOS]
+                level = self.references.log_loss[task] + own["log_loss"]
+                values |= {"E": np.exp(level) / (1.0 + sum(terms))}
+                values |= {"floor": own["floor"], "power": own["power"]}
+            found[task] = {name: float(v.mean()) for name, v in values.items()}
+        return found
+
+    def draws(
+        self,
+        task: str,
+        at: Place,
+        rows: np.ndarray,
+        llms: np.ndarray,
+        items: np.ndarray,
+        kind: str,
+        seed: int,
+    ) -> np.ndarray:
+        """Scores of rows as if they were of a task: (draw, row).
+
+        Parameters
+        ----------
+        task : str
+            One that was fitted.
+        at : Place
+        rows : ndarray of bool
+        llms : ndarray (row,)
+            Labels of runs; one that was not fitted has an effect of its own.
+        items : ndarray (row,)
+            Items of the evaluation; blank for unknown.
+        kind : str
+            As in ``predict``.
+        seed : int
+        """
+        own = self._of_task(task)
+        share = self._share(own, *at.rows(rows))
+        effect = np.zeros_like(share)
+        if kind != "law":
+            effect = np.stack([self._run_effect(name, seed) for name in llms], axis=1)
+        rng = np.random.default_rng([seed, 11, zlib.crc32(task.encode())])
+        direct = FORMS[self.variant][2]
+        if direct:
+            chance = self.chance[task]
+            deficit = np.exp(np.minimum(own["log_deficit"] + share + effect, 50.0))
+            score = chance + (1.0 - chance) * np.exp(-deficit)
+            edge = score
+        else:
+            z = own["log_loss"] + share + effect
+            if kind != "law":
+                scatter = np.exp(own["log_loss_scatter"])
+                z = z + scatter * np.stack(
+                    [self._unit(f"{task}|{name}", seed, t=True) for name in llms], axis=1
+                )
+            score = _score_of_loss(own, z)
+            edge = _score_of_loss(own, np.full_like(z, self.references.lowest[task]))
+        if kind == "law":
+            return score
+        return self._scattered(own, score, edge, items, kind, rng)
+
+    def _scattered(
+        self,
+        own: dict[str, np.ndarray],
+        score: np.ndarray,
+        edge: np.ndarray,
+        items: np.ndarray,
+        kind: str,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """With what a run and, for a response, a single evaluation adds."""
+        share = own.get("run_scatter", np.zeros((1, 1))) ** 2
+        if kind == "response":
+            share = share + own["checkpoint_scatter"] ** 2
+        variance = share * score * (1.0 - score)
+        if kind == "response":
+            # All models answer the same items, and the curve holds their luck. What a score gains
+            # beyond the data comes from items that no run of the fit could answer: theirs is new.
+            gained = np.clip(score - edge, 0.0, 1.0)
+            variance = variance + gained * (1.0 - gained)
+        known = np.where(np.isfinite(items), items, np.inf)
+        noise = np.sqrt(variance / known) * rng.standard_normal(score.shape)
+        return np.clip(score + noise, 0.0, 1.0)
+
+    def _of_task(self, task: str) -> dict[str, np.ndarray]:
+        """Draws of all parameters of a task, and of those that tasks share: (draw, 1)."""
+        number = list(self.tasks).index(task)
+        dims = self.idata["posterior"]
+        return {
+            name: (values[:, number] if "task" in dims[name].dims else values)[:, None]
+            for name, values in self._flat.items()
+            if "llm" not in dims[name].dims
+        }
+
+    def _share(
+        self, own: dict[str, np.ndarray], log_n: np.ndarray, log_d: np.ndarray, log_c: np.ndarray
+    ) -> np.ndarray:
+        """Log of the law over its value at the references: (draw, row)."""
+        _, by_compute, direct = FORMS[self.variant]
+        refs = self.references
+        x_c, x_n, x_d = log_c - refs.log_c, log_n - refs.log_n, log_d - refs.log_d
+        alpha = np.exp(own["log_alpha"])
+        if by_compute and direct:
+            return -alpha * x_c
+        if by_compute:
+            log_terms = [own["log_ratio_c"] - alpha * x_c]
+            at_reference = [own["log_ratio_c"]]
+        else:
+            first = np.zeros_like(alpha) if direct else own["log_ratio_n"]
+            beta = np.exp(own["log_beta"])
+            log_terms = [first - alpha * x_n, own["log_ratio_d"] - beta * x_d]
+            at_reference = [first, own["log_ratio_d"]]
+        if not direct:
+            log_terms.append(np.zeros_like(alpha))
+            at_reference.append(np.zeros_like(alpha))
+        return np.logaddexp.reduce(np.broadcast_arrays(*log_terms)) - np.logaddexp.reduce(
+            at_reference
+        )
+
+    def _run_effect(self, llm: str, seed: int) -> np.ndarray:
+        if llm in self.llms:
+            return self._flat["run_effect"][:, list(self.llms).index(llm)]
+        return self._flat["run_scale"] * self._unit(llm, seed)
+
+    def _unit(self, label: str, seed: int, t: bool = False) -> np.ndarray:
+        """Standard draws that belong to a label: the same in all rows that have it."""
+        rng = np.random.default_rng([seed, 12, zlib.crc32(label.encode())])
+        size = len(self._flat["run_scale"])
+        return rng.standard_t(4, size) if t else rng.standard_normal(size)
+
+
+def _score_of_loss(own: dict[str, np.ndarray], z: np.ndarray) -> np.ndarray:
+    power = own["power"]
+    rise = np.expm1(power * z) / power
+    return own["floor"] + (1.0 - own["floor"]) * sigmoid(
+        own["logit"] - np.exp(own["log_slope"]) * rise
+    )
+
+
+def fit_bayesian(
+    runs: Runs,
+    variant: str,
+    *,
+    draws: int,
+    tune: int,
+    chains: int,
+    random_seed: int,
+    progressbar: bool,
+) -> BayesianFit:
+    """Sample the posterior with nutpie.
+
+    Raises
+    ------
+    SpecificationError
+        If a number of draws or chains is none.
+    """
+    faults = [
+        f"{name}={value!r} must be a whole number, at least {least}"
+        for name, value, least in (("draws", draws, 4), ("tune", tune, 1), ("chains", chains, 1))
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least
+    ]
+    if faults:
+        raise SpecificationError("; ".join(faults) + ".")
+    import pymc as pm
+
+    references = References.of(runs)
+    with build_graph(runs, variant, references):
+        trace = pm.sample(
+            draws=int(draws),
+            tune=int(tune),
+            chains=int(chains),
+            nuts_sampler="nutpie",
+            target_accept=TARGET_ACCEPT,
+            random_seed=random_seed,
+            progressbar=progressbar,
+            compute_convergence_checks=False,
+        )
+    groups = {
+        name: trace[name].to_dataset().drop_attrs(deep=False)
+        for name in ("posterior", "sample_stats")
+    }
+    chance = runs.ends.groupby("task")["chance"].first().to_dict()
+    tree = xr.DataTree.from_dict(groups)
+    return BayesianFit(tree, variant, references, runs.tasks, runs.llms, chance)

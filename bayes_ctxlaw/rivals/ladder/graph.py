@@ -1,0 +1,202 @@
+"""A hierarchical task ladder as a PyMC model: both steps, or the direct law, of all tasks.
+
+Sizes are logarithms over their geometric means in the data. Losses are over the geometric mean of
+the task's own, where the law of losses is stated, so that parameters of tasks are of one kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayes_ctxlaw.rivals.ladder.runs import Runs
+
+FORMS = {  # loss variable, by compute, direct
+    "task_loss": ("task_loss", False, False),
+    "compute": ("task_loss", True, False),
+    "direct": (None, False, True),
+    "direct_compute": (None, True, True),
+}
+
+# Mean and sd of the population of tasks, and scale of tasks around it.
+# Exponents: 0.17 to 0.53 with 90 %; published fits of losses lie between 0.2 and 0.5.
+_EXPONENT = (np.log(0.3), 0.35, 0.2)
+# The reducible part of the loss over its limit, for N and for D, where the law is stated.
+_RATIO = (np.log(0.3), 0.7, 0.5)
+# Power of the loss that the logit of the score is linear in: 0 is its logarithm, 1 itself.
+_POWER = (0.5, 0.3, 0.25)
+_SLOPE = (np.log(4.0), 1.0, 0.5)
+_LOSS_SCATTER = (np.log(0.01), 0.5, 0.5)
+
+_FLOOR_SD = 0.1
+"""Scores of models that know nothing lie this close to chance: answers may be tempting or not."""
+
+
+@dataclass(frozen=True)
+class References:
+    """Where parameters are stated.
+
+    Parameters
+    ----------
+    log_n, log_d, log_c : float
+        Geometric means of the runs, as logarithms.
+    log_loss : dict of str to float
+        Of every task, the mean log loss of the runs' ends.
+    lowest : dict of str to float
+        Of every task, the lowest log loss of a run's end over that.
+    """
+
+    log_n: float
+    log_d: float
+    log_c: float
+    log_loss: dict[str, float]
+    lowest: dict[str, float]
+
+    @classmethod
+    def of(cls, runs: Runs) -> References:
+        """From the ends of runs."""
+        sizes = (np.log(runs.ends[v]).mean() for v in ("n_params", "train_tokens", "compute"))
+        log_loss = np.log(runs.ends["loss"]).groupby(runs.ends["task"])
+        mean = log_loss.mean()
+        lowest = log_loss.min() - mean
+        return cls(*map(float, sizes), mean.to_dict(), lowest.to_dict())
+
+
+def build_graph(runs: Runs, variant: str, references: References) -> Any:
+    """Write the model down.
+
+    Parameters
+    ----------
+    runs : Runs
+    variant : str
+        One of `FORMS`.
+    references : References
+
+    Returns
+    -------
+    pymc.Model
+    """
+    import pymc as pm
+
+    _, by_compute, direct = FORMS[variant]
+    ends, tasks, llms = runs.ends, runs.tasks, runs.llms
+    task = np.array([tasks.index(t) for t in ends["task"]])
+    llm = np.array([llms.index(name) for name in ends["llm"]])
+    chance = ends.groupby("task")["chance"].first()[tasks].to_numpy()
+    x = {
+        "n": np.log(ends["n_params"].to_numpy()) - references.log_n,
+        "d": np.log(ends["train_tokens"].to_numpy()) - references.log_d,
+        "c": np.log(ends["compute"].to_numpy()) - references.log_c,
+    }
+    with pm.Model(coords={"task": tasks, "llm": llms}) as model:
+        run_scale = pm.HalfNormal("run_scale", 0.02 if not direct else 0.1)
+        run = run_scale * pm.Normal("run_effect_unit", dims="llm")
+        pm.Deterministic("run_effect", run, dims="llm")
+        scatter = pm.HalfNormal("checkpoint_scatter", 1.0)
+        share = _power_law(x, by_compute, direct, task)
+        if direct:
+            # log of −log Q′; at the references exp(−1) or so of what is above chance is reached.
+            level = pm.Normal("log_deficit", 0.0, 1.0, dims="task")
+            score = chance[task] + (1.0 - chance[task]) * pm.math.exp(
+                -pm.math.exp(level[task] + share + run[llm])
+            )
+        else:
+            log_loss = np.log(ends["loss"].to_numpy())
+            z = log_loss - np.array([references.log_loss[t] for t in ends["task"]])
+            level = pm.Normal("log_loss", 0.0, 0.3, dims="task")
+            loss_scatter = pm.math.exp(_around("log_loss_scatter", *_LOSS_SCATTER))
+            mean = level[task] + share + run[llm]
+            pm.StudentT("loss", nu=4, mu=mean, sigma=loss_scatter[task], observed=z)
+            score = _score_of_loss(z, task, chance)
+        binomial = score * (1.0 - score) / ends["n_items"].to_numpy()
+        total = scatter**2
+        squares, freedom = checkpoint_squares(runs)
+        if freedom:
+            # A sum of squares of normal errors is a gamma variable.
+            rate = 0.5 / scatter**2
+            pm.Gamma("checkpoint_squares", alpha=freedom / 2.0, beta=rate, observed=squares)
+            # Without checkpoints nothing would tell this from the scatter between them.
+            total = total + pm.HalfNormal("run_scatter", 1.0) ** 2
+        sd = pm.math.sqrt(total * binomial)
+        pm.Normal("score", score, sd, observed=ends["score"].to_numpy())
+    return model
+
+
+def _around(name: str, mean: float, sd: float, scale: float) -> Any:
+    """A parameter of every task around that of the population; for tasks with much data."""
+    import pymc as pm
+
+    centre = pm.Normal(f"mu_{name}", mean, sd)
+    return pm.Normal(name, centre, pm.HalfNormal(f"sd_{name}", scale), dims="task")
+
+
+def _beside(name: str, mean: float, sd: float, scale: float) -> Any:
+    """The same for tasks with little data, which a sampler explores better so."""
+    import pymc as pm
+
+    centre = pm.Normal(f"mu_{name}", mean, sd)
+    spread = pm.HalfNormal(f"sd_{name}", scale)
+    unit = pm.Normal(f"{name}_unit", dims="task")
+    return pm.Deterministic(name, centre + spread * unit, dims="task")
+
+
+def _power_law(x: dict[str, np.ndarray], by_compute: bool, direct: bool, task: np.ndarray) -> Any:
+    """Log of the law over its value at the references."""
+    import pymc as pm
+
+    names = {"c": "alpha"} if by_compute else {"n": "alpha", "d": "beta"}
+    terms, parts = [], []
+    for axis, name in names.items():
+        exponent = pm.math.exp(_beside(f"log_{name}", *_EXPONENT))
+        if direct and len(names) == 1:
+            return -exponent[task] * x[axis]
+        # The direct law has no limit: its first term is what the other is compared with.
+        ratio = 0.0 if direct and axis == "n" else _beside(f"log_ratio_{axis}", *_RATIO)
+        weight = pm.math.exp(ratio)
+        parts.append(weight)
+        weight = weight if isinstance(ratio, float) else weight[task]
+        terms.append(weight * pm.math.exp(-exponent[task] * x[axis]))
+    limit = 0.0 if direct else 1.0
+    total = limit + sum(parts)
+    return pm.math.log((limit + sum(terms)) / total[task])
+
+
+def _score_of_loss(z: np.ndarray, task: np.ndarray, chance: np.ndarray) -> Any:
+    """Score from the log of the loss over the task's reference."""
+    import pymc as pm
+
+    above = pm.Normal("floor_unit", dims="task")
+    floor = pm.Deterministic("floor", chance + _FLOOR_SD * above, dims="task")
+    centre = pm.Normal("logit", -1.0, 1.5, dims="task")
+    slope = pm.math.exp(_around("log_slope", *_SLOPE))
+    power = _beside("power", *_POWER)
+    logit = centre[task] - slope[task] * pm.math.expm1(power[task] * z) / power[task]
+    return floor[task] + (1.0 - floor[task]) * pm.math.sigmoid(logit)
+
+
+def checkpoint_squares(runs: Runs) -> tuple[float, float]:
+    """How far scores scatter from one checkpoint of a run to the next, over what a binomial would.
+
+    Of the later half of each run's checkpoints, a parabola taken off.
+
+    Returns
+    -------
+    squares : float
+        Sum over all runs and tasks, each over its binomial variance.
+    freedom : float
+        Degrees of freedom; 0 if no run has enough checkpoints.
+    """
+    squares = freedom = 0.0
+    for _, part in runs.checkpoints.groupby(["task", "llm"]):
+        late = part.iloc[len(part) // 2 :]
+        if len(late) < 8:
+            continue
+        place = np.linspace(-1.0, 1.0, len(late))
+        score, n = late["score"].to_numpy(), late["n_items"].to_numpy()
+        off = score - np.polyval(np.polyfit(place, score, 2), place)
+        mean = np.clip(score.mean(), 0.5 / n, 1.0 - 0.5 / n)
+        squares += float((off**2 * n / (mean * (1.0 - mean))).sum())
+        freedom += len(late) - 3
+    return squares, freedom

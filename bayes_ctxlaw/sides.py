@@ -1,0 +1,164 @@
+"""Both sides of a comparison: the same rows under two labels, and draws of their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_ctxlaw.encoding import level_labels
+from bayes_ctxlaw.observations import as_design
+from bayes_ctxlaw.predict import Predictor
+from bayes_ctxlaw.schema import OBS_DIM
+
+BELONGS = {
+    "llm": ("family", "technique", "compute", "context_window"),
+    "task": ("chance",),
+}
+"""What each label of a level has of its own, and brings along into a comparison."""
+
+DESIGN = ("task", "llm", "family", "technique", "compute", "context_window", "prompt_tokens")
+"""Variables that tell rows of a comparison apart."""
+
+OF_CHECKPOINTS = ("family", "technique")
+"""Levels whose labels each have checkpoints of their own."""
+
+_PIECE = 128  # rows whose draws are held at once
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The rows of a comparison, and what each side makes of them.
+
+    Attributes
+    ----------
+    rows : xr.Dataset
+        What both sides have in common.
+    variants : tuple of list of xr.Dataset
+        Of either side the same rows as they are predicted, once for each checkpoint that it is the
+        average of.
+    """
+
+    rows: xr.Dataset
+    variants: tuple[list[xr.Dataset], list[xr.Dataset]]
+
+    @property
+    def all_rows(self) -> xr.Dataset:
+        """Everything that is predicted, in one Dataset."""
+        return xr.concat([*self.variants[0], *self.variants[1]], OBS_DIM, data_vars="all")
+
+    def draws(self, predictor: Predictor, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Draws of the scores of both sides, piece after piece of rows: arrays (draw, row)."""
+        size, block = self.rows.sizes[OBS_DIM], 0
+        parts = len(self.variants[0]), len(self.variants[1])
+        for start in range(0, size, _PIECE):
+            piece = {OBS_DIM: slice(start, start + _PIECE)}
+            part = Sides(
+                self.rows.isel(piece),
+                tuple([v.isel(piece) for v in variants] for variants in self.variants),
+            ).all_rows
+            # All in one go: evaluations of both sides and of all rows have noise of their own.
+            found = list(predictor.blocks(part, kind, first_block=block))
+            block += len(found)
+            scores = np.concatenate(found, axis=1).reshape(predictor.size, sum(parts), -1)
+            yield scores[:, : parts[0]].mean(axis=1), scores[:, parts[0] :].mean(axis=1)
+
+    def totals(
+        self, predictor: Predictor, kind: str
+    ) -> dict[str, list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]]:
+        """Parameters of both sides by task, on the scale of effects.
+
+        Once for each distinct combination of labels: rows differ in length, parameters do not.
+        """
+        numbers, combinations = predictor.combinations(self.all_rows, kind)
+        numbers = numbers.reshape(-1, self.rows.sizes[OBS_DIM])
+        of = {number: predictor.totals(combinations[number]) for number in np.unique(numbers)}
+        first = len(self.variants[0])
+        found: dict[str, dict[tuple[int, ...], None]] = {}
+        tasks = level_labels(self.variants[0][0], "task")
+        for task, column in zip(tasks.tolist(), numbers.T.tolist(), strict=True):
+            found.setdefault(task, {})[tuple(column)] = None
+
+        def mean(column: tuple[int, ...]) -> dict[str, np.ndarray]:
+            names = of[column[0]]
+            return {name: np.mean([of[n][name] for n in column], axis=0) for name in names}
+
+        return {
+            task: [(mean(c[:first]), mean(c[first:])) for c in columns]
+            for task, columns in found.items()
+        }
+
+
+def sides_of(
+    obs: xr.Dataset, rows: xr.Dataset, level: str, labels: tuple[str, str], kind: str
+) -> Sides:
+    """Both sides of a comparison at rows.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+        Observations of the fit: they say what belongs to each label, and its checkpoints.
+    rows : xr.Dataset
+        Design.
+    level : {"task", "family", "technique", "llm"}
+    labels : tuple of str
+    kind : {"law", "llm", "response"}
+
+    Returns
+    -------
+    Sides
+    """
+    own = {level, *BELONGS.get(level, ())}
+    if kind == "law" or level in OF_CHECKPOINTS:
+        own.add("llm")
+    common = rows.drop_vars([name for name in (*own, "score") if name in rows])
+    seen = level_labels(obs, level)
+    variants = []
+    for label in labels:
+        found = np.flatnonzero(seen == label)
+        side = _with(common, level, label)
+        for name in BELONGS.get(level, ()):
+            if name in obs and len(found):
+                side = _with(side, name, obs[name].values[found[0]])
+            elif name in rows:
+                side = side.assign({name: rows[name]})
+        if kind == "law" or level == "llm":
+            variants.append([side])
+        elif level in OF_CHECKPOINTS:
+            llms = dict.fromkeys(level_labels(obs, "llm")[found].tolist())
+            llms = llms or {f"a new checkpoint of {label}": None}
+            variants.append([_with(side, "llm", llm) for llm in llms])
+        else:
+            new = f"a new checkpoint of {label}"
+            variants.append([side if "llm" in side else _with(side, "llm", new)])
+    return Sides(common, tuple(variants))
+
+
+def _with(rows: xr.Dataset, name: str, value: object) -> xr.Dataset:
+    dtype = object if isinstance(value, str) else float
+    return rows.assign({name: (OBS_DIM, np.full(rows.sizes[OBS_DIM], value, dtype=dtype))})
+
+
+def rows_of_labels(obs: xr.Dataset, level: str, labels: tuple[str, str]) -> xr.Dataset:
+    """Distinct designs of the rows of a fit that have either label, without the score."""
+    kept = np.isin(level_labels(obs, level), labels)
+    rows = obs.isel(obs_id=np.flatnonzero(kept)) if kept.any() else obs
+    own = {level, *BELONGS.get(level, ())} | ({"llm"} if level != "task" else set())
+    distinct = [name for name in DESIGN if name in rows and name not in own]
+    names = [name for name in (*DESIGN, "chance", "n_items") if name in rows]
+    frame = rows[names].to_dataframe().drop_duplicates(distinct).reset_index(drop=True)
+    return as_design(frame)
+
+
+def points_of(rows: xr.Dataset, level: str) -> tuple[np.ndarray, np.ndarray]:
+    """Point of the curve that each row belongs to, and the first row of each point.
+
+    Rows that differ in nothing but the task are one point, unless tasks are compared.
+    """
+    names = [n for n in DESIGN if n in rows and not (n == "task" and level != "task")]
+    frame = pd.DataFrame({name: rows[name].values for name in names})
+    groups = frame.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
+    return groups, np.unique(groups, return_index=True)[1]

@@ -1,0 +1,152 @@
+"""The command ``read``: from a folder of evaluation outputs to a table that ``fit`` takes."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import bayes_ctxlaw as bcl
+from bayes_ctxlaw.cli import app
+from bayes_ctxlaw.readers import read_context_scaling, read_lm_eval
+
+EXAMPLES = Path(__file__).parent / "examples"
+PAPER, LM_EVAL, INSPECT = (EXAMPLES / n for n in ("context-scaling", "lm-eval", "inspect"))
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def llms(tmp_path):
+    names = ["Simulated-7b", "Yarn-Simulated-7b-8k", "example/tiny-1b", "example/tiny-2b"]
+    frame = pd.DataFrame({"llm": names, "compute": 8e22, "context_window": [4096, 8192, 99, 99]})
+    frame.to_csv(tmp_path / "llms.csv", index=False)
+    return "llms.csv"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["read", *(str(a) for a in arguments)])
+
+
+def test_help_teaches_by_an_example():
+    result = run("--help")
+    assert result.exit_code == 0
+    assert "Example: bayes-ctxlaw read" in " ".join(result.stdout.replace("│", " ").split())
+
+
+def test_a_folder_becomes_a_table_of_observations(llms):
+    result = run(PAPER, "--format", "context-scaling", "--llms", llms, "--out", "obs.csv")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("obs.csv  12 observations")
+    assert "context-scaling: 12 cells, 3 tasks, 2 checkpoints, 16 files." in result.stderr
+    expected = bcl.as_observations(read_context_scaling(PAPER, llms=llms, progressbar=False))
+    found = bcl.as_observations("obs.csv")
+    for name in ("score", "n_items", "prompt_tokens", "prompt_tokens_sd", "compute"):
+        assert found[name].values.tolist() == expected[name].values.tolist()
+    assert run(PAPER, "--format", "context-scaling", "--out", "obs.csv").exit_code == 1
+    again = ["--out", "obs.csv", "--force", "--llms", llms]
+    assert run(PAPER, "--format", "context-scaling", *again).exit_code == 0
+
+
+def test_tasks_labels_and_chance(llms):
+    options = ["--task", "piqa=all", "--task", "deepmind-math=all", "--chance", "all=0.25"]
+    result = run(
+        PAPER, "--format", "context-scaling", "--llms", llms, "--out", "o.parquet", *options
+    )
+    assert result.exit_code == 0, result.stderr
+    table = pd.read_parquet("o.parquet")
+    assert table["task"].tolist() == ["all"] * 4
+    assert (table["chance"] == 0.25).all()
+    assert (table["n_items"] == 60).all()
+
+
+def test_what_is_missing_is_an_error_and_can_be_written_to_be_filled_in(llms):
+    command = [LM_EVAL, "--format", "lm-eval", "--llms", llms, "--out", "obs.csv"]
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "sums_small has several: acc,none, acc_norm,none." in result.stderr
+    command += ["--metric", "acc", "--metric", "exact_match,first", "--task", "word"]
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "characters are not tokens" in result.stderr
+    assert not Path("obs.csv").exists()
+    result = run(*command, "--incomplete")
+    assert result.exit_code == 0, result.stderr
+    table = pd.read_csv("obs.csv")
+    expected = read_lm_eval(LM_EVAL, metric="exact_match,first", tasks=["word"], progressbar=False)
+    assert table["score"].tolist() == expected.table["score"].tolist()
+    table.assign(prompt_tokens=100 + table["shots"]).to_csv("filled.csv", index=False)
+    assert bcl.as_observations("filled.csv").sizes["obs_id"] == 4
+
+
+def test_percent_is_divided_when_told(llms):
+    command = [LM_EVAL, "--format", "lm-eval", "--task", "word", "--metric", "exact_match,first"]
+    command += ["--out", "o.csv", "--incomplete"]
+    assert run(*command).exit_code == 0
+    assert run(*command, "--force", "--percent", "exact_match").exit_code == 0
+    whole = read_lm_eval(LM_EVAL, metric="exact_match,first", tasks=["word"], progressbar=False)
+    expected = (whole.table["score"] / 100).tolist()
+    assert pd.read_csv("o.csv")["score"].tolist() == pytest.approx(expected)
+
+
+def test_a_broken_file_stops_the_reading_unless_told(tmp_path, llms):
+    shutil.copytree(PAPER, tmp_path / "outputs")
+    broken = next(p for p in (tmp_path / "outputs").rglob("*piqa*") if p.is_file())
+    broken.write_text(broken.read_text()[:99])
+    command = ["outputs", "--format", "context-scaling", "--llms", llms, "--out", "o.csv"]
+    result = run(*command)
+    assert result.exit_code == 1
+    assert broken.name in result.stderr
+    assert "Traceback" not in result.stderr
+    result = run(*command, "--skip-broken")
+    assert result.exit_code == 0, result.stderr
+    assert "1 of 16 files were skipped" in result.stderr
+    assert len(pd.read_csv("o.csv")) == 11
+
+
+def test_inspect_s_logs(llms):
+    pytest.importorskip("inspect_ai", reason="inspect-ai is not installed")
+    pd.DataFrame({"llm": ["mockllm/model"], "compute": 1e20, "context_window": 99}).to_csv("m.csv")
+    options = ["--metric", "match/accuracy", "--metric", "accuracy", "--shots", "shots"]
+    result = run(INSPECT, "--format", "inspect", "--out", "o.csv", "--llms", "m.csv", *options)
+    assert result.exit_code == 0, result.stderr
+    assert pd.read_csv("o.csv")["shots"].tolist()[1:] == [0, 2, 4]
+
+
+def test_tables(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "task,model,score,prompt_tokens\nqa,Llama-2-7b,0.3,90\nqa,Llama-2-7b,0.4,900\n"
+    )
+    result = run("t.csv", "--format", "table", "--map", "llm=model", "--out", "o.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "From the compute registry, as llama-2-7b" in result.stderr
+    assert pd.read_csv("o.csv")["compute"].tolist() == [8.4e22] * 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--format", "context-scaling", "--metric", "acc"],
+        ["--format", "context-scaling", "--map", "llm=model"],
+        ["--format", "lm-eval", "--shots", "fewshot"],
+        ["--format", "table", "--task", "qa"],
+        ["--format", "lm-eval", "--chance", "qa"],
+        ["--format", "lm-eval", "--chance", "qa=half"],
+        ["--format", "lm-eval", "--task", "qa="],
+        ["--format", "lm-eval", "--task", "qa", "--task", "qa=b"],
+        ["--format", "helm"],
+    ],
+)
+def test_options_that_do_not_fit_are_usage_errors(options):
+    assert run(LM_EVAL, "--out", "o.csv", *options).exit_code == 2
+
+
+def test_an_output_that_is_no_table_is_refused_before_any_reading():
+    result = run(PAPER, "--format", "context-scaling", "--out", "obs.json")
+    assert result.exit_code == 1
+    assert "obs.json" in result.stderr

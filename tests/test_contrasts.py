@@ -1,0 +1,282 @@
+"""Contrasts: paired differences, what they rest on, and what they must not claim."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from two_techniques import NAMES, simulated
+
+import bayes_ctxlaw as bcl
+from bayes_ctxlaw.confounding import confounding
+from bayes_ctxlaw.errors import NotFittedError, SpecificationError, UnknownLabelError
+
+FIT = {"draws": 250, "tune": 400, "chains": 2, "thin": 1, "random_seed": 5, "progressbar": False}
+
+
+@pytest.fixture(scope="module")
+def different():
+    """Two simulated techniques that differ in the sharpness of their penalty only."""
+    law = bcl.ContextLaw()
+    law.fit(simulated(3, kappas=(8.0, 3.0)), **FIT)
+    return law
+
+
+@pytest.fixture(scope="module")
+def at(helmet):
+    """The base that has both techniques, 8k to 32k tokens."""
+    return bcl.grid(
+        task=str(helmet["task"].values[0]),
+        llm="any",
+        family="Llama-2",
+        compute=8.4e22,
+        context_window=32768,
+        chance=float(helmet["chance"].values[0]),
+        prompt_tokens=[8192, 16384, 32768],
+    )
+
+
+class TestDifferences:
+    def test_they_are_those_of_the_predictions_draw_by_draw(self, law_below_1e24, at):
+        found = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=at)
+        sides = [
+            law_below_1e24.predict(
+                at.assign(technique=("obs_id", np.full(3, name, dtype=object))),
+                kind="law",
+                samples=True,
+            )["samples"]
+            for name in ("YaRN", "PI")
+        ]
+        difference = (sides[0] - sides[1]).values.reshape(-1, 3)
+        np.testing.assert_allclose(found.scores["mean"], difference.mean(axis=0), atol=1e-12)
+        np.testing.assert_allclose(
+            found.scores["upper"], np.quantile(difference, 0.95, axis=0), atol=1e-12
+        )
+        np.testing.assert_allclose(
+            found.scores["prob_greater"], (difference > 0).mean(axis=0), atol=1e-12
+        )
+        np.testing.assert_allclose(
+            found.overall["lower"], np.quantile(difference.mean(axis=1), 0.05), atol=1e-12
+        )
+
+    def test_the_other_way_round_they_change_sign(self, law_below_1e24, at):
+        one = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=at, rope=0.02)
+        other = bcl.contrast(law_below_1e24, "technique", "PI", "YaRN", at=at, rope=0.02)
+        for name in ("scores", "curve", "overall", "parameters"):
+            a, b = getattr(one, name), getattr(other, name)
+            np.testing.assert_allclose(a["mean"], -b["mean"], atol=1e-12)
+            np.testing.assert_allclose(a["lower"], -b["upper"], atol=1e-12)
+            np.testing.assert_allclose(a["prob_greater"], 1 - b["prob_greater"], atol=1e-12)
+            np.testing.assert_allclose(a["prob_equivalent"], b["prob_equivalent"])
+
+    def test_what_both_share_cancels(self, law_below_1e24, at):
+        found = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=at).scores
+        sides = [
+            law_below_1e24.predict(
+                at.assign(technique=("obs_id", np.full(3, name, dtype=object))), kind="law"
+            )["sd"].values
+            for name in ("YaRN", "PI")
+        ]
+        assert (found["sd"].values < np.hypot(*sides)).all()
+
+    def test_rows_are_averaged_over_tasks(self, different):
+        found = bcl.contrast(different, "technique", *NAMES)
+        frame = found.scores.to_dataframe()
+        keys = ["prompt_tokens", "context_window"]
+        averaged = frame.groupby(keys)["mean"].mean()
+        curve = found.curve.to_dataframe().set_index(keys)["mean"]
+        assert len(curve) == len(frame) / 2
+        assert "task" not in found.curve
+        np.testing.assert_allclose(curve.sort_index(), averaged.sort_index(), atol=1e-12)
+        np.testing.assert_allclose(found.overall["mean"], frame["mean"].mean(), atol=1e-12)
+
+    def test_noise_of_two_evaluations_is_drawn_twice(self, different):
+        law = bcl.contrast(different, "llm", "X 8192", "X 16384", kind="llm").scores
+        noisy = bcl.contrast(different, "llm", "X 8192", "X 16384", kind="response").scores
+        assert (noisy["sd"] > law["sd"]).mean() > 0.9
+
+    def test_more_rows_than_a_block_give_the_same(self, law_below_1e24, at):
+        many = at.isel(obs_id=np.tile(np.arange(3), 150)).assign_coords(obs_id=np.arange(450))
+        found = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=many)
+        once = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=at)
+        np.testing.assert_allclose(found.scores["mean"][-3:], once.scores["mean"], atol=1e-12)
+        np.testing.assert_allclose(found.overall["mean"], once.overall["mean"], atol=1e-12)
+
+
+class TestKinds:
+    def test_in_the_fit_each_side_is_its_own_checkpoints(self, different):
+        row = bcl.grid(
+            task="task 0", llm="any", family="F", compute=8e22, context_window=8192,
+            prompt_tokens=4000,
+        )  # fmt: skip
+        found = bcl.contrast(different, "technique", *NAMES, at=row, kind="llm")
+        sides = []
+        for name in NAMES:
+            llms = [f"{name} {window}" for window in (8192, 16384, 32768, 65536)]
+            rows = row.isel(obs_id=[0] * 4).assign_coords(obs_id=range(4))
+            rows = rows.assign(
+                llm=("obs_id", np.array(llms, dtype=object)),
+                technique=("obs_id", np.full(4, name, dtype=object)),
+            )
+            samples = different.predict(rows, kind="llm", samples=True)["samples"]
+            sides.append(samples.mean("obs_id").values.ravel())
+        expected = (sides[0] - sides[1]).mean()
+        np.testing.assert_allclose(found.scores["mean"], expected, atol=1e-12)
+
+    def test_what_is_special_to_checkpoints_widens_the_law(self, different):
+        general = bcl.contrast(different, "technique", *NAMES, kind="law").overall["sd"]
+        seen = bcl.contrast(different, "technique", *NAMES, kind="llm").overall["sd"]
+        assert float(general) > float(seen)
+
+    def test_tasks_share_the_checkpoints(self, different):
+        found = bcl.contrast(different, "task", "task 1", "task 0", kind="llm")
+        assert "llm" in found.scores
+        assert float(found.overall["prob_greater"]) > 0.99
+
+
+class TestRealData:
+    def test_observed_differences_are_inside_the_intervals(self, law_below_1e24, helmet):
+        """PI against YaRN on Llama-2-7B, 8k to 32k: no false certainty."""
+        for b in ("Yarn-Llama-2-7B-128k", "Yarn-Llama-2-7B-64k"):
+            a = "Llama-2-7B-32k"
+            observed = {
+                llm: helmet.isel(obs_id=np.flatnonzero(helmet["llm"].values == llm))
+                .to_dataframe()
+                .set_index("prompt_tokens")["score"]
+                for llm in (a, b)
+            }
+            found = bcl.contrast(law_below_1e24, "llm", a, b, kind="response").scores
+            frame = found.to_dataframe().set_index("prompt_tokens")
+            near = frame[frame.index <= 32768]
+            difference = (observed[a] - observed[b])[near.index]
+            assert len(near) == 3
+            assert difference.between(near["lower"], near["upper"]).all()
+
+
+class TestParameters:
+    def test_the_one_that_differs_is_found(self, different):
+        found = bcl.contrast(different, "technique", *NAMES).parameters
+        assert float(found["prob_greater"].sel(parameter="kappa")) > 0.99
+        low, high = (float(found[n].sel(parameter="kappa")) for n in ("ratio_lower", "ratio_upper"))
+        assert low < 8 / 3 < high
+        for other in ("A", "B", "beta", "delta"):
+            prob = float(found["prob_greater"].sel(parameter=other))
+            assert 0.01 < prob < 0.99, other
+
+    def test_what_the_level_has_no_effect_on_does_not_differ(self, different):
+        found = bcl.contrast(different, "technique", *NAMES).parameters
+        assert float(found["sd"].sel(parameter="alpha")) == 0.0
+        assert float(found["prob_greater"].sel(parameter="alpha")) == 0.5
+
+    def test_windows_are_those_of_delta(self, different):
+        found = bcl.contrast(different, "technique", *NAMES).parameters
+        for side in ("a", "b"):
+            delta, window = (float(found[side].sel(parameter=n)) for n in ("delta", "window"))
+            assert window == pytest.approx(np.exp(delta), rel=0.01)
+
+    def test_each_task_has_its_own(self, different):
+        found = bcl.contrast(different, "technique", *NAMES).parameters_by_task
+        assert list(found["task"].values) == ["task 0", "task 1"]
+        assert float(found["a"].sel(parameter="A", task="task 1")) > float(
+            found["a"].sel(parameter="A", task="task 0")
+        )
+
+
+class TestConfounding:
+    def test_a_technique_of_one_family_is_no_effect_of_the_technique(self):
+        law = bcl.ContextLaw()
+        law.fit(simulated(4, kappas=(8.0, 3.0), families=("F", "G")), **FIT)
+        found = bcl.contrast(law, "technique", *NAMES)
+        assert found.confounding.with_levels == ("family",)
+        assert found.sentence.startswith("The observations cannot tell technique from family")
+        assert "'F'" in found.confounding.notes[0]
+
+    def test_one_base_tells_them_apart_and_says_where(self, helmet):
+        found = confounding(helmet, "technique", "YaRN", "PI")
+        assert found.identified
+        assert all("'Llama-2' only" in note for note in found.notes[:2])
+
+    @pytest.mark.parametrize("families", [("F", "G"), ("G", "F"), ("only X", "only Y")])
+    def test_it_is_always_flagged(self, families):
+        assert not confounding(simulated(1, families=families), "technique", *NAMES).identified
+
+    def test_one_checkpoint_is_said(self):
+        obs = bcl.load_dataset("lceg_ruler")
+        notes = " ".join(confounding(obs, "technique", "YaRN", "PI").notes)
+        assert "rests on one checkpoint, 'Llama-2-7B-YaRN'" in notes
+
+    def test_tasks_that_no_checkpoint_shares(self):
+        obs = simulated(1)
+        first = np.char.startswith(obs["llm"].values.astype(str), "X")
+        apart = obs.isel(obs_id=np.flatnonzero(first == (obs["task"].values == "task 0")))
+        assert "llm" in confounding(apart, "task", "task 0", "task 1").with_levels
+
+    def test_sizes_that_do_not_overlap(self, helmet):
+        notes = confounding(helmet, "family", "Llama-2", "Qwen2.5").notes
+        assert any("do not overlap" in note for note in notes)
+
+
+class TestWords:
+    def test_the_sentence_names_both_the_interval_and_the_place(self, different):
+        found = bcl.contrast(different, "technique", *NAMES, rope=0.03, ci_prob=0.8)
+        for part in ("X", "Y", "2 tasks", "80 % equal-tailed interval, law", "within 0.03"):
+            assert part in found.sentence
+        assert "Held equal: task" in found.held_equal
+        assert "No effect of a checkpoint is in it." in found.held_equal
+
+    def test_a_checkpoint_brings_its_own_along(self, different):
+        found = bcl.contrast(different, "llm", "X 8192", "Y 65536")
+        assert "context window" not in found.held_equal.split(".")[0]
+        assert "Each llm has its own family, technique, compute, context window" in found.held_equal
+        assert "context_window" not in found.scores
+
+    def test_it_prints_and_shows_itself(self, different):
+        found = bcl.contrast(different, "technique", *NAMES)
+        assert found.sentence in str(found)
+        assert "prob greater" in found._repr_html_()
+        assert set(found.table["prompt_tokens"]) == set(found.scores["prompt_tokens"].values)
+
+    def test_intervals_say_what_they_are(self, different):
+        found = bcl.contrast(different, "technique", *NAMES)
+        for part in (found.scores, found.curve, found.overall, found.parameters):
+            assert part.attrs["ci_kind"] == "equal-tailed"
+            assert part.attrs["prediction_kind"] == "law"
+            assert "90 %" in part["lower"].attrs["long_name"]
+
+
+class TestRefusals:
+    def test_before_a_fit(self):
+        with pytest.raises(NotFittedError, match=r"call law\.fit"):
+            bcl.contrast(bcl.ContextLaw(), "technique", "a", "b")
+
+    def test_all_faults_in_one_message(self, different):
+        with pytest.raises(SpecificationError) as error:
+            bcl.contrast(different, "size", "X", "X", kind="posterior", rope=2)
+        for part in ("'size'", "both 'X'", "'posterior'", "rope=2", "task, family, technique, llm"):
+            assert part in str(error.value)
+
+    def test_a_level_without_effects(self, montgomery):
+        law = bcl.ContextLaw(groups=("task",))
+        law.fit(montgomery, draws=20, tune=30, chains=2, random_seed=1, progressbar=False)
+        with pytest.raises(SpecificationError, match="level='technique' has no effects"):
+            bcl.contrast(law, "technique", "YaRN", "PI")
+
+    def test_checkpoints_of_the_law(self, different):
+        with pytest.raises(SpecificationError, match="compare llms with kind='llm'"):
+            bcl.contrast(different, "llm", "X 8192", "Y 8192", kind="law")
+
+    @given(label=st.text(min_size=1).filter(lambda text: text not in NAMES))
+    def test_labels_never_seen(self, different, label):
+        with pytest.raises(UnknownLabelError, match="technique"):
+            bcl.contrast(different, "technique", "X", label)
+
+    def test_a_new_label_is_the_prior_s(self, different):
+        found = bcl.contrast(different, "technique", "X", "Z", new_levels="uncertainty")
+        assert "saw no technique 'Z'" in found.confounding.notes[0]
+        known = bcl.contrast(different, "technique", "X", "Y")
+        sd = [float(f.parameters["sd"].sel(parameter="delta")) for f in (found, known)]
+        assert sd[0] > sd[1]
+
+    def test_results_are_datasets(self, different):
+        found = bcl.contrast(different, "technique", *NAMES)
+        assert isinstance(found.overall, xr.Dataset)

@@ -1,0 +1,932 @@
+"""Readers: scores and counts are the tools' own, nothing counts twice, broken files are named."""
+
+import copy
+import doctest
+import importlib
+import importlib.util
+import json
+import math
+import shutil
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import bayes_ctxlaw as bcl
+from bayes_ctxlaw.errors import FileFormatError, ObservationError, SpecificationError
+from bayes_ctxlaw.readers import (
+    Reading,
+    read_context_scaling,
+    read_inspect,
+    read_lm_eval,
+    read_tables,
+)
+
+EXAMPLES = Path(__file__).parent / "examples"
+LM_EVAL, INSPECT, PAPER = (EXAMPLES / n for n in ("lm-eval", "inspect", "context-scaling"))
+LLMS = {
+    "example/tiny-1b": {"compute": 1e21, "context_window": 2048, "family": "tiny"},
+    "example/tiny-2b": {"compute": 2e21, "context_window": 2048, "family": "tiny"},
+    "Simulated-7b": {"compute": 8e22, "context_window": 4096, "technique": "none"},
+    "Yarn-Simulated-7b-8k": {"compute": 8e22, "context_window": 8192, "technique": "YaRN"},
+    "mockllm/model": {"n_params": 1e9, "train_tokens": 1e11, "context_window": 128},
+}
+METRICS = ["acc", "exact_match,strict-match"]
+ACCURACIES = ["sums_small", "sums_large", "word"]
+
+needs_inspect = pytest.mark.skipif(
+    importlib.util.find_spec("inspect_ai") is None,
+    reason='inspect-ai is not installed: pip install "bayes_ctxlaw[readers]"',
+)
+
+
+def quietly(read, path, **options):
+    return read(path, progressbar=False, **options)
+
+
+def lm_eval(path=LM_EVAL, **options):
+    options = {"metric": METRICS, "tasks": ACCURACIES, "llms": LLMS} | options
+    return quietly(read_lm_eval, path, **options)
+
+
+def paper(path=PAPER, **options):
+    return quietly(read_context_scaling, path, **({"llms": LLMS} | options))
+
+
+def inspect(path=INSPECT, **options):
+    options = {"llms": LLMS, "metric": ["match/accuracy", "accuracy"]} | options
+    return quietly(read_inspect, path, **options)
+
+
+def words(text):
+    """Number of words: a tokenizer that needs no download."""
+    return len(text.split())
+
+
+def refusal(error, read, *args, **options):
+    with pytest.raises(error) as caught:
+        read(*args, **options)
+    return str(caught.value)
+
+
+def log_of(results_path, task):
+    """The log of a task beside a results file of lm-eval."""
+    name = results_path.name.replace("results_", f"samples_{task}_")
+    return results_path.with_name(f"{name}l")
+
+
+def file_of(source, content, folder):
+    path = folder / source
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def results():
+    """One results file of lm-eval as written, and its path below the folder."""
+    path = sorted(LM_EVAL.rglob("results_*.json"))[0]
+    return path.relative_to(LM_EVAL), json.loads(path.read_text())
+
+
+@pytest.fixture
+def paper_file():
+    path = sorted(PAPER.rglob("*piqa*shots=7*"))[0]
+    return path.name, json.loads(path.read_text())
+
+
+# --- the tools' own numbers -----------------------------------------------------------------------
+
+
+def test_the_paper_s_scores_and_counts():
+    table = paper(tasks=["piqa", "wmt14-de-en"]).table
+    assert len(table) == 8
+    for row in table.itertuples():
+        content = json.loads((PAPER / row.source).read_text())
+        instances = content["instances"]
+        lengths = [i["prompt_length"] for i in instances]
+        assert row.score == content["metric_value"]
+        assert abs(row.score - np.mean([i["metric_value"] for i in instances])) <= 1e-12
+        assert (row.n_items, row.shots, row.seed) == (
+            len(instances),
+            content["n_shots"],
+            content["local_seed"],
+        )
+        assert (row.task, row.metric) == (content["name"], content["metric"])
+        assert row.prompt_tokens == pytest.approx(np.mean(lengths), rel=1e-12)
+        assert row.prompt_tokens_sd == pytest.approx(np.std(lengths), rel=1e-9)
+        if row.task == "piqa":
+            assert row.n_correct == sum(i["metric_value"] for i in instances)
+        else:
+            assert math.isnan(row.n_correct)
+
+
+def test_a_data_set_in_parts_is_one_cell():
+    table = paper(tasks=["deepmind-math"]).table
+    assert len(table) == 4
+    row = table.iloc[0]
+    parts = [json.loads(p.read_text()) for p in PAPER.rglob("*math,model=Sim*shots=0*")]
+    assert len(parts) == 2
+    items = [i for part in parts for i in part["instances"]]
+    assert (row["llm"], row["shots"], row["n_items"]) == ("Simulated-7b", 0, len(items))
+    assert row["n_correct"] == sum(i["metric_value"] for i in items)
+    assert abs(row["score"] - np.mean([i["metric_value"] for i in items])) <= 1e-12
+    lengths = [i["prompt_length"] for i in items]
+    assert row["prompt_tokens"] == pytest.approx(np.mean(lengths), rel=1e-12)
+    assert row["prompt_tokens_sd"] == pytest.approx(np.std(lengths), rel=1e-12)
+
+
+def test_data_sets_of_one_task_are_pooled_as_aggregate_items_would():
+    label = dict.fromkeys(["piqa", "wmt14-de-en", "deepmind-math"], "all")
+    pooled = bcl.as_observations(paper(tasks=label))
+    items = []
+    for path in PAPER.rglob("*.json"):
+        content = json.loads(path.read_text())
+        llm = path.name.split(",")[1].removeprefix("model=")
+        items += [
+            {
+                "task": "all",
+                "llm": llm,
+                **LLMS[llm],
+                "shots": content["n_shots"],
+                "score": i["metric_value"],
+                "prompt_tokens": i["prompt_length"],
+            }
+            for i in content["instances"]
+        ]
+    expected = bcl.aggregate_items(items)
+    assert pooled.sizes["obs_id"] == expected.sizes["obs_id"] == 4
+    keys = ["llm", "shots"]
+    mine, theirs = (o.to_dataframe().sort_values(keys) for o in (pooled, expected))
+    for name in ("score", "n_items", "prompt_tokens", "prompt_tokens_sd"):
+        np.testing.assert_allclose(mine[name], theirs[name], rtol=1e-12)
+    assert "n_correct" not in pooled  # one of the three is graded
+
+
+def test_lm_eval_s_scores_counts_shots_and_chance():
+    reading = lm_eval()
+    assert len(reading.table) == 2 * 2 * 3
+    for row in reading.table.itertuples():
+        content = json.loads((LM_EVAL / row.source).read_text())
+        assert row.score == content["results"][row.task][row.metric]
+        name, _, filtered = row.metric.partition(",")
+        assert row.stderr == content["results"][row.task][f"{name}_stderr,{filtered}"]
+        assert row.n_items == content["n-samples"][row.task]["effective"]
+        assert row.shots == content["n-shot"][row.task]
+        assert row.seed == content["config"]["fewshot_seed"]
+        assert row.llm == content["model_name"]
+        lines = log_of(LM_EVAL / row.source, row.task).read_text().splitlines()
+        samples = [s for s in map(json.loads, lines) if s["filter"] == filtered]
+        values = [s[name] for s in samples]
+        assert (row.n_items, row.n_correct) == (len(values), sum(values))
+        assert abs(row.score - np.mean(values)) <= 1e-12
+        if row.task == "word":
+            assert math.isnan(row.chance)
+        else:
+            expected = np.mean([1 / len(s["doc"]["choices"]) for s in samples])
+            assert row.chance == pytest.approx(expected, rel=1e-12)
+
+
+def test_lm_eval_s_prompts_are_counted_in_tokens_and_never_in_characters():
+    assert "prompt_tokens" not in lm_eval().table
+    reading = lm_eval(count_tokens=words)
+    row = reading.table.query("task == 'word' and shots == 2").iloc[0]
+    log = log_of(LM_EVAL / row["source"], "word")
+    samples = [json.loads(line) for line in log.read_text().splitlines()]
+    lengths = [
+        words(s["arguments"]["gen_args_0"]["arg_0"])
+        for s in samples
+        if s["filter"] == "strict-match"
+    ]
+    assert row["prompt_tokens"] == pytest.approx(np.mean(lengths))
+    assert row["prompt_tokens_sd"] == pytest.approx(np.std(lengths))
+    by_name = lm_eval(count_tokens={"example/tiny-1b": words})
+    known = by_name.table.groupby("llm")["prompt_tokens"].count()
+    assert known.to_dict() == {"example/tiny-1b": 6, "example/tiny-2b": 0}
+    assert by_name.unknown["prompt_tokens"] == ["example/tiny-2b"]
+
+
+@pytest.mark.parametrize("count", [lambda text: 0, lambda text: len(text) / 4, lambda text: None])
+def test_a_counter_of_tokens_must_count(count):
+    message = refusal(SpecificationError, lm_eval, count_tokens=count)
+    assert "must give the number of tokens" in message
+    assert "key `line 1.arguments.gen_args_0.arg_0`" in message
+    assert "give a function" in refusal(SpecificationError, lm_eval, count_tokens=4)
+
+
+def test_prompts_that_the_harness_cut_are_noted(tmp_path):
+    shutil.copytree(LM_EVAL, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.rglob("results_*.json"):
+        file_of(path, json.loads(path.read_text()) | {"max_length": 12}, tmp_path)
+    reading = lm_eval(tmp_path, count_tokens=words)
+    longer = sum(
+        words(s["arguments"]["gen_args_0"]["arg_0"]) > 12
+        for task in ACCURACIES
+        for path in tmp_path.rglob(f"samples_{task}_*")
+        for s in map(json.loads, path.read_text().splitlines())
+        if s["filter"] in ("none", "strict-match")
+    )
+    assert longer > 0
+    assert f"{longer} prompts are longer than max_length" in str(reading)
+    assert "cut prompts of example/tiny-1b at max_length = 12 tokens" in str(reading)
+    assert "context_window" not in reading.table or reading.table["context_window"].min() == 2048
+
+
+def test_mutual_information_asks_twice_for_every_choice(tmp_path, results):
+    source, content = results
+    log = log_of(LM_EVAL / source, "sums_small")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for line in lines:
+        asked = list(line["arguments"].values())
+        alone = [{"arg_0": "", "arg_1": request["arg_1"]} for request in asked]
+        line["arguments"] = {f"gen_args_{i}": r for i, r in enumerate(asked + alone)}
+    content["results"]["sums_small"]["acc_mutual_info,none"] = 0.5
+    file_of(source, content, tmp_path)
+    file_of(source.with_name(log.name), "\n".join(map(json.dumps, lines)), tmp_path)
+    only = {"tasks": ["sums_small"], "metric": "acc", "count_tokens": words}
+    found, expected = (lm_eval(p, **only).table.iloc[0] for p in (tmp_path, LM_EVAL))
+    for name in ("chance", "prompt_tokens", "prompt_tokens_sd"):
+        assert found[name] == expected[name]
+
+
+def test_a_group_is_its_tasks_pooled_and_counts_once():
+    metric = {"metric": "acc", "llms": LLMS}
+    names = ["sums", "sums_small", "sums_large"]
+    all_tasks = quietly(
+        read_lm_eval,
+        LM_EVAL,
+        **metric | {"metric": [*METRICS, "word_perplexity"]},
+        convert={"word_perplexity": lambda value: 1 / value},
+    )
+    assert "sums" not in set(all_tasks.table["task"])
+    assert any("Groups were left out" in note and "sums" in note for note in all_tasks.notes)
+    group = quietly(read_lm_eval, LM_EVAL, tasks=["sums"], **metric).table
+    pooled = quietly(read_lm_eval, LM_EVAL, tasks=dict.fromkeys(names[1:], "sums"), **metric).table
+    assert group["n_items"].tolist() == pooled["n_items"].tolist() == [37] * 4
+    np.testing.assert_allclose(group["score"], pooled["score"], atol=1e-12)
+    np.testing.assert_allclose(pooled["n_correct"], pooled["score"] * 37, atol=1e-9)
+    message = refusal(SpecificationError, quietly, read_lm_eval, LM_EVAL, tasks=names, **metric)
+    assert "'sums'" in message
+    assert "count twice" in message
+
+
+@needs_inspect
+def test_inspect_s_scores_counts_tokens_and_chance():
+    from inspect_ai.log import read_eval_log
+
+    table = inspect(shots="shots").table
+    assert len(table) == 4
+    for row in table.itertuples():
+        log = read_eval_log(str(INSPECT / row.source))
+        scorer, name = row.metric.split("/")
+        score = next(s for s in log.results.scores if s.name == scorer)
+        assert row.score == score.metrics[name].value
+        assert row.stderr == score.metrics["stderr"].value
+        assert row.n_items == score.scored_samples == log.eval.dataset.samples
+        values = [s.value for r in log.reductions if r.scorer == scorer for s in r.samples]
+        assert row.n_correct == sum(values)
+        assert abs(row.score - np.mean(values)) <= 1e-12
+        lengths = [s.output.usage.total_tokens - s.output.usage.output_tokens for s in log.samples]
+        assert row.prompt_tokens == pytest.approx(np.mean(lengths))
+        assert row.prompt_tokens_sd == pytest.approx(np.std(lengths))
+    choices = table.query("task == 'letters'").iloc[0]
+    assert choices["chance"] == pytest.approx(np.mean([1 / 3, 1 / 4]))
+    assert math.isnan(choices["shots"])
+    assert table.query("task == 'sums'")["shots"].tolist() == [0, 2, 4]
+    assert table.query("task == 'sums'")["chance"].isna().all()
+
+
+# --- to observations ------------------------------------------------------------------------------
+
+
+def test_from_a_folder_to_observations_in_one_line():
+    obs = bcl.as_observations(lm_eval(count_tokens=words, chance={"word": 0.5}))
+    assert obs.sizes["obs_id"] == 12
+    assert set(obs["compute"].values) == {1e21, 2e21}
+    assert obs["chance"].values[obs["task"].values == "word"].tolist() == [0.5] * 4
+    obs = bcl.as_observations(paper())
+    assert obs.sizes["obs_id"] == 12
+    assert (obs["chance"] == 0).all()
+    assert set(obs["technique"].values) == {"none", "YaRN"}
+
+
+@needs_inspect
+def test_from_inspect_s_logs_to_observations():
+    obs = bcl.as_observations(inspect())
+    assert (obs["compute"] == bcl.training_flops(1e9, 1e11)).all()
+    assert (obs["n_correct"] == obs["score"] * obs["n_items"]).all()
+
+
+def test_what_is_not_known_is_said_and_refused():
+    reading = quietly(read_lm_eval, LM_EVAL, metric=METRICS, tasks=ACCURACIES)
+    both = ["example/tiny-1b", "example/tiny-2b"]
+    assert reading.unknown == {
+        "compute": both,
+        "context_window": both,
+        "prompt_tokens": both,
+        "family": both,
+        "prompt_tokens_sd": both,
+        "chance": ["word"],
+    }
+    for name in reading.unknown:
+        assert name in str(reading)
+    message = refusal(ObservationError, bcl.as_observations, reading)
+    assert "compute of example/tiny-1b, example/tiny-2b is not in these files" in message
+    assert "llms={'example/tiny-1b': {'context_window': …}}" in message
+    assert "characters are not tokens" in message
+    with pytest.raises(ObservationError):
+        bcl.as_design(reading)
+
+
+def test_a_reading_can_be_added_to():
+    reading = lm_eval()
+    reading.table["prompt_tokens"] = 100.0 * (1 + reading.table["shots"])
+    assert "prompt_tokens" not in reading.unknown
+    assert bcl.as_observations(reading)["prompt_tokens"].max() == 300
+
+
+def test_a_family_known_for_some_only_is_refused():
+    llms = copy.deepcopy(LLMS)
+    del llms["example/tiny-2b"]["family"]
+    message = refusal(ObservationError, bcl.as_observations, lm_eval(llms=llms, count_tokens=words))
+    assert "family of example/tiny-2b is unknown while that of others is known" in message
+
+
+def test_llms_as_a_table(tmp_path):
+    frame = pd.DataFrame([{"llm": name, "source": "made up", **row} for name, row in LLMS.items()])
+    frame.to_csv(tmp_path / "llms.csv", index=False)
+    expected = paper().table
+    for llms in (frame, tmp_path / "llms.csv", str(tmp_path / "llms.csv")):
+        pd.testing.assert_frame_equal(paper(llms=llms).table, expected)
+
+
+@pytest.mark.parametrize(
+    ("llms", "words_"),
+    [
+        (5, "llms is a int"),
+        ({"Simulated-7b": {"window": 5}}, "'Simulated-7b' has 'window'"),
+        ({"Simulated-7b": {"contextwindow": 5}}, "did you mean 'context_window'"),
+        ({"Simulated-7b": 5}, "'Simulated-7b': 5 is not a name and its variables"),
+        (pd.DataFrame({"model": ["a"]}), "no column `llm`"),
+        (pd.DataFrame({"llm": ["a", "a"]}), "names a more than once"),
+    ],
+)
+def test_faults_of_llms(llms, words_):
+    assert words_ in refusal(SpecificationError, paper, llms=llms)
+
+
+def test_llms_that_no_file_holds_are_named():
+    assert "llms names what no file holds: mockllm/model" in " ".join(
+        note for note in paper().notes
+    ).replace("example/tiny-1b, example/tiny-2b, ", "")
+
+
+def test_the_registry_is_asked_and_said_to_have_been(tmp_path, paper_file):
+    name, content = paper_file
+    for model in ("Llama-2-7b-hf", "Yarn-Llama-2-7b-8k", "Mistral-7B"):
+        file_of(name.replace("Simulated-7b", model), content, tmp_path)
+    reading = paper(tmp_path, llms=None)
+    row = reading.table.set_index("llm").loc["Llama-2-7b-hf"]
+    assert (row["compute"], row["context_window"]) == (bcl.model_compute("llama-2-7b"), 4096)
+    assert any(
+        note.startswith("From the compute registry, as llama-2-7b: compute 8.4e+22 FLOP")
+        for note in reading.notes
+    )
+    # An extended checkpoint is not its base, and undisclosed tokens are not made up.
+    assert reading.unknown["compute"] == ["Mistral-7B", "Yarn-Llama-2-7b-8k"]
+    assert reading.unknown["context_window"] == ["Yarn-Llama-2-7b-8k"]
+    mine = paper(tmp_path, llms={"Llama-2-7b-hf": {"compute": 1.0}}).table.set_index("llm")
+    assert mine.loc["Llama-2-7b-hf", "compute"] == 1
+
+
+def test_parameters_counted_by_the_harness_are_used(tmp_path, results):
+    source, content = results
+    content["config"]["model_num_parameters"] = 1000
+    file_of(source, content, tmp_path)
+    row = {"train_tokens": 1e9, "context_window": 2048}
+    reading = lm_eval(tmp_path, llms={"example/tiny-1b": row})
+    assert (reading.table["n_params"] == 1000).all()
+    assert "compute" not in reading.unknown
+    content["config"]["model_num_parameters"] = -1  # what the harness writes for unknown
+    file_of(source, content, tmp_path)
+    assert "compute" in lm_eval(tmp_path, llms={"example/tiny-1b": row}).unknown
+
+
+def test_chance_known_in_some_cells_of_a_task_only_is_refused():
+    reading = lm_eval(count_tokens=words)
+    reading.table.loc[reading.table["task"].eq("sums_small").idxmax(), "chance"] = np.nan
+    message = refusal(ObservationError, bcl.as_observations, reading)
+    assert "chance of sums_small is known in some cells only" in message
+
+
+def test_chance_of_a_task_that_is_not_there():
+    assert "chance names 'qa'" in refusal(SpecificationError, paper, chance={"qa": 0.5})
+
+
+# --- which metric is the score --------------------------------------------------------------------
+
+
+def test_several_metrics_are_an_error_with_the_candidates():
+    message = refusal(SpecificationError, quietly, read_lm_eval, LM_EVAL)
+    assert "sums_small has several: acc,none, acc_norm,none." in message
+    assert "word has several: exact_match,strict-match, exact_match,first." in message
+    assert "text" not in message  # it has one
+    message = refusal(SpecificationError, lm_eval, metric="exact_match")
+    assert "word has several: exact_match,strict-match, exact_match,first." in message
+    assert "sums_small has no 'exact_match'; it has acc,none, acc_norm,none." in message
+
+
+def test_a_metric_for_each_task():
+    chosen = {"word": "exact_match,first", "sums_small": "acc_norm", "sums_large": "acc,none"}
+    table = lm_eval(metric=chosen).table.drop_duplicates("task").set_index("task")
+    assert table["metric"].to_dict() == {
+        "word": "exact_match,first",
+        "sums_small": "acc_norm,none",
+        "sums_large": "acc,none",
+    }
+    chosen["wrod"] = "acc"
+    assert "'wrod', which is in no file" in refusal(SpecificationError, lm_eval, metric=chosen)
+
+
+@needs_inspect
+def test_several_scorers_are_an_error_with_the_candidates():
+    message = refusal(SpecificationError, inspect, metric=None)
+    assert "sums has several: match/accuracy, includes/accuracy." in message
+    assert "letters" not in message
+    message = refusal(SpecificationError, inspect, shots="fewshot")
+    assert "no task has an argument of that name. Theirs are: shots." in message
+
+
+def test_lower_is_better_is_refused_or_converted_as_told():
+    options = {"tasks": ["text"], "metric": None}
+    message = refusal(ObservationError, lm_eval, **options)
+    assert "word_perplexity,none" in message
+    assert "is better when it is lower" in message
+    reading = lm_eval(**options, convert={"word_perplexity": lambda value: 1 / value})
+    source = reading.table["source"].iloc[0]
+    value = json.loads((LM_EVAL / source).read_text())["results"]["text"]["word_perplexity,none"]
+    assert reading.table["score"].iloc[0] == 1 / value
+    assert "word_perplexity was converted to a score as told." in reading.notes
+    assert "n_correct" not in reading.table
+    message = refusal(
+        ObservationError, lm_eval, **options, convert={"word_perplexity": lambda value: value}
+    )
+    assert "is converted to" in message
+    assert "give a function" in refusal(SpecificationError, lm_eval, convert={"acc": 100})
+
+
+def test_percent_is_refused_or_converted_as_told(tmp_path, results):
+    source, content = results
+    for task in ACCURACIES:
+        for key in content["results"][task]:
+            if "," in key:
+                content["results"][task][key] *= 100
+    file_of(source, content, tmp_path)
+    message = refusal(ObservationError, lm_eval, tmp_path)
+    assert f"{source.as_posix()}, sums_small: acc,none = " in message
+    assert "outside [0, 1]" in message
+    by = {name: lambda value: value / 100 for name in ("acc", "exact_match")}
+    expected = lm_eval().table.query("llm == 'example/tiny-1b' and shots == 0")
+    np.testing.assert_allclose(
+        lm_eval(tmp_path, convert=by).table["score"], expected["score"], rtol=1e-12
+    )
+
+
+# --- the same twice -------------------------------------------------------------------------------
+
+
+def test_two_files_of_one_evaluation_are_refused(tmp_path, paper_file):
+    name, content = paper_file
+    file_of(name, content, tmp_path / "a")
+    file_of(name, content, tmp_path / "b")
+    message = refusal(ObservationError, paper, tmp_path)
+    assert "1 evaluations are there more than once" in message
+    assert f"a/{name}, b/{name}" in message
+    assert len(paper(tmp_path, repeats="keep").table) == 2
+    assert "needs the time" in refusal(ObservationError, paper, tmp_path, repeats="latest")
+    assert "repeats='first'" in refusal(SpecificationError, paper, tmp_path, repeats="first")
+
+
+def test_other_seeds_are_replicates(tmp_path, paper_file):
+    name, content = paper_file
+    file_of(name, content, tmp_path)
+    file_of(name.replace("31337", "2"), content | {"local_seed": 2}, tmp_path)
+    assert paper(tmp_path).table["seed"].tolist() == [2, 31337]
+
+
+def test_a_run_again_is_refused_or_the_last_one_taken(tmp_path, results):
+    source, content = results
+    file_of(source, content, tmp_path)
+    later = source.with_name("results_2099-01-01T00-00-00.000000.json")
+    for task in ACCURACIES:
+        for key in content["results"][task]:
+            if "," in key:
+                content["results"][task][key] = 0.0
+    file_of(later, content, tmp_path)
+    message = refusal(ObservationError, lm_eval, tmp_path)
+    assert "3 evaluations are there more than once" in message
+    latest = lm_eval(tmp_path, repeats="latest")
+    assert (latest.table["source"] == later.as_posix()).all()
+    assert "3 earlier runs of the same were left out." in latest.notes
+    assert len(lm_eval(tmp_path, repeats="keep").table) == 6
+    content["config"]["model_args"] = {"pretrained": "example/tiny-1b", "rope": 2}
+    file_of(later, content, tmp_path)
+    apart = lm_eval(tmp_path)
+    assert len(apart.table) == 6
+    assert any("2 sets of model arguments" in note for note in apart.notes)
+
+
+# --- broken files ---------------------------------------------------------------------------------
+
+
+def test_a_broken_file_is_named_and_the_rest_read_only_if_told(tmp_path):
+    shutil.copytree(PAPER, tmp_path, dirs_exist_ok=True)
+    whole = paper(tmp_path, tasks=["piqa"])
+    broken = sorted(tmp_path.rglob("*wmt14*"))
+    broken = [p for p in broken if p.is_file()][:2]
+    broken[0].write_text(broken[0].read_text()[:500])
+    content = json.loads(broken[1].read_text())
+    content["instances"][3]["metric_value"] = "0.5"
+    broken[1].write_text(json.dumps(content))
+    message = refusal(FileFormatError, paper, tmp_path)
+    names = [p.relative_to(tmp_path).as_posix() for p in broken]
+    assert message.startswith("2 of 16 files cannot be read:")
+    assert f"{names[0]}: this is not JSON" in message
+    assert f"{names[1]}: key `instances[3].metric_value` is '0.5'" in message
+    with pytest.warns(UserWarning, match="2 of 16 files were skipped") as caught:
+        reading = paper(tmp_path, on_error="skip")
+    assert names[1] in str(caught[0].message)
+    assert list(reading.skipped) == names
+    assert "2 broken files were skipped" in str(reading)
+    assert reading.n_files == 14
+    rest = reading.table.query("task == 'piqa'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest[whole.table.columns], whole.table, check_dtype=False)
+    for path in broken[1:]:
+        only = refusal(FileFormatError, paper, path, on_error="skip")
+        assert "nothing is left" in only
+
+
+@pytest.mark.parametrize(
+    ("change", "words_"),
+    [
+        (lambda c: c.pop("instances"), "key `instances` is missing"),
+        (lambda c: c.update(instances=[]), "key `instances` is []"),
+        (
+            lambda c: c["instances"][7].pop("prompt_length"),
+            "`instances[7].prompt_length` is missing",
+        ),
+        (lambda c: c["instances"][0].update(prompt_length=0), "`instances[0].prompt_length` is 0"),
+        (lambda c: c["instances"][1].update(metric_value=55), "`instances[1].metric_value` is 55"),
+        (
+            lambda c: c["instances"][1].update(metric_value=True),
+            "`instances[1].metric_value` is True",
+        ),
+        (lambda c: c["instances"][1].update(metric_value=math.nan), "is nan"),
+        (lambda c: c.update(instances=c["instances"][:-1]), "19 instances average"),
+        (lambda c: c.update(n_shots=8), "key `n_shots` is 8, but the file's name has 7"),
+        (lambda c: c.update(name="qa"), "key `name` is 'qa', but the file's name has 'piqa'"),
+        (lambda c: c.update(metric="None", metric_value=None), "were not scored"),
+    ],
+)
+def test_faults_of_the_paper_s_files(tmp_path, paper_file, change, words_):
+    name, content = paper_file
+    change(content)
+    file_of(name, content, tmp_path)
+    message = refusal(FileFormatError, paper, tmp_path)
+    assert name in message
+    assert words_ in message
+
+
+def test_another_file_name_is_a_fault(tmp_path, paper_file):
+    file_of("piqa.json", paper_file[1], tmp_path)
+    assert "the name is not of the form dataset=…" in refusal(FileFormatError, paper, tmp_path)
+    assert "holds no file" in refusal(FileFormatError, quietly, read_tables, tmp_path)
+    assert "does not exist" in refusal(FileFormatError, paper, tmp_path / "nowhere")
+    assert "on_error='ignore'" in refusal(SpecificationError, paper, on_error="ignore")
+    assert "tasks is 'piqa'" in refusal(SpecificationError, paper, tasks="piqa")
+    assert "No file holds the data set 'qa'" in refusal(SpecificationError, paper, tasks=["qa"])
+
+
+def test_a_log_must_agree_with_its_results(tmp_path):
+    shutil.copytree(LM_EVAL, tmp_path, dirs_exist_ok=True)
+    log = sorted(tmp_path.rglob("samples_sums_small_*"))[0]
+    name = log.relative_to(tmp_path).as_posix()
+    lines = log.read_text().splitlines()
+
+    def said(changed):
+        log.write_text("\n".join(changed))
+        message = refusal(FileFormatError, lm_eval, tmp_path)
+        assert name in message
+        return message
+
+    assert (
+        "it holds 14 items whose `filter` is 'none', but key `n-samples.sums_small.effective`"
+        in said(lines[:-1])
+    )
+    assert "line 15: this is not JSON" in said([*lines[:-1], lines[-1][:-5]])
+    assert "key `line 16.doc_id`, 0, is there twice" in said([*lines, lines[0]])
+    first = json.loads(lines[0])
+    flipped = json.dumps(first | {"acc": 1 - first["acc"]})
+    assert "items average" in said([flipped, *lines[1:]])
+    del first["acc"]
+    assert "key `line 1.acc` is missing" in said([json.dumps(first), *lines[1:]])
+    other = log.with_name("samples_sums_small_2001-01-01T00-00-00.0.jsonl")
+    log.write_text("\n".join(lines))
+    shutil.copy(log, other)
+    assert other.name in refusal(FileFormatError, lm_eval, tmp_path)
+    with pytest.warns(UserWarning, match="1 of 19 files"):
+        assert len(lm_eval(tmp_path, on_error="skip").table) == 12
+
+
+def test_one_results_file_is_read_with_its_logs():
+    path = sorted(LM_EVAL.rglob("results_*.json"))[0]
+    table = lm_eval(path, count_tokens=words).table
+    assert len(table) == 3
+    assert table["prompt_tokens"].notna().all()
+
+
+def test_results_without_logs(tmp_path, results):
+    source, content = results
+    content["configs"]["sums_small"]["doc_to_choice"] = ["no", "yes"]
+    file_of(source, content, tmp_path)
+    table = lm_eval(tmp_path).table.set_index("task")
+    assert table.loc["sums_small", "chance"] == 0.5
+    assert table["n_items"].to_dict() == {"sums_large": 22, "sums_small": 15, "word": 15}
+    assert "n_correct" not in table
+
+
+@needs_inspect
+def test_a_run_that_failed_is_a_broken_log(tmp_path):
+    path = next(INSPECT.glob("*.json"))
+    content = json.loads(path.read_text())
+    file_of("a.json", content | {"status": "error"}, tmp_path)
+    assert "a.json: key `status` is 'error'" in refusal(FileFormatError, inspect, tmp_path)
+    file_of("a.json", content | {"results": None}, tmp_path)
+    assert "key `results.scores` is empty" in refusal(FileFormatError, inspect, tmp_path)
+
+
+@needs_inspect
+def test_several_calls_of_the_model_are_no_prompt_length(tmp_path):
+    content = json.loads(next(INSPECT.glob("*.json")).read_text())
+    content["samples"][2]["turn_count"] = 2
+    file_of("a.json", content, tmp_path)
+    reading = inspect(tmp_path)
+    assert reading.unknown["prompt_tokens"] == ["mockllm/model"]
+    assert "one call of the model" in str(reading)
+
+
+def test_without_inspect_ai_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "inspect_ai.log", None)
+    assert 'pip install "bayes_ctxlaw[readers]"' in refusal(FileFormatError, inspect)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def test_tables_one_below_the_other(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "task": "qa",
+            "model": ["Llama-2-7b", "mine"],
+            "acc": [0.3, 0.4],
+            "prompt_tokens": 90,
+            "compute": [1e22, np.nan],
+        }
+    )
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.assign(prompt_tokens=900).to_parquet(tmp_path / "b.parquet")
+    names = {"llm": "model", "score": "acc"}
+    llms = {"mine": {"compute": 2e22, "context_window": 999, "family": "mine"}}
+    reading = quietly(read_tables, tmp_path, llms=llms, **names)
+    obs = bcl.as_observations(reading)
+    assert obs["compute"].values.tolist() == [1e22, 2e22] * 2
+    assert obs["context_window"].values.tolist() == [4096, 999] * 2
+    assert obs["source"].values.tolist()[::3] == ["a.csv, row 0", "b.parquet, row 1"]
+    (tmp_path / "c.csv").write_text("task,model,acc\nqa,,0.5\n")
+    message = refusal(FileFormatError, quietly, read_tables, tmp_path, **names)
+    assert "c.csv: column `llm` is nan in row 0" in message
+    (tmp_path / "c.csv").write_text("model,acc\na,0.5\n")
+    assert "column `task` is missing" in refusal(
+        FileFormatError, quietly, read_tables, tmp_path, **names
+    )
+
+
+# --- fuzzed inputs --------------------------------------------------------------------------------
+# 2,000 cases in all: whatever the files hold, the package's own errors and nothing else.
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**400), 10**400),
+    st.integers(-2, 3),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(["", " a", "\ud800", "N/A", "0.5", "\u202e", "a\x00b", "../x"]),
+    st.lists(st.integers(0, 1), max_size=2),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
+)
+FUZZ = settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+def places(value, path=()):
+    """Every key and index of parsed JSON, with the way to it."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inside in pairs:
+            yield (*path, key)
+            yield from places(inside, (*path, key))
+
+
+def changed(data, content):
+    """A copy of `content` with one key gone or one value replaced; and the way to it."""
+    copied = copy.deepcopy(content)
+    way = data.draw(st.sampled_from(list(places(content))))
+    at = copied
+    for key in way[:-1]:
+        at = at[key]
+    if data.draw(st.booleans()):
+        del at[way[-1]]
+    else:
+        at[way[-1]] = data.draw(JUNK)
+    return copied, way
+
+
+def cut(data, content):
+    """Content of a file, cut short or with a byte changed."""
+    raw = bytearray(content)
+    at = data.draw(st.integers(0, len(raw) - 1))
+    if data.draw(st.booleans()):
+        return bytes(raw[:at])
+    raw[at] = data.draw(st.integers(0, 255))
+    return bytes(raw)
+
+
+def outcome(read, path):
+    """A reading, or the message of one of the package's own errors."""
+    try:
+        return read(path)
+    except bcl.BayesCtxlawError as error:
+        return f"{error}"
+
+
+def check_told(found, names, way):
+    """An error names the file, or where several files are judged together the task; and the key."""
+    assert any(name in found for name in names), (found, way)
+    keys = [k for k in way if isinstance(k, str)]
+    told = [k for k in keys[-2:] if k in found or repr(k)[1:-1] in found]
+    assert told or not keys, (found, way)
+
+
+@settings(FUZZ, max_examples=600)
+@given(data=st.data())
+def test_fuzzed_values_in_the_paper_s_files(data, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-paper"
+    path = sorted(PAPER.rglob("*piqa*shots=7*"))[0]
+    content = json.loads(path.read_text())
+    content["instances"] = content["instances"][:4]
+    content["metric_value"] = float(np.mean([i["metric_value"] for i in content["instances"]]))
+    expected = outcome(paper, file_of(path.name, content, folder)).table
+    mutated, way = changed(data, content)
+    found = outcome(paper, file_of(path.name, mutated, folder))
+    if isinstance(found, Reading):
+        # What was read is still there; only `metric` is a word that may be any other.
+        assert way[0] not in ("name", "n_shots", "local_seed") or mutated == content
+        np.testing.assert_allclose(found.table["score"], expected["score"], atol=1e-9)
+        assert found.table["n_items"].tolist() == [len(mutated["instances"])]
+    else:
+        check_told(found, [path.name], way)
+
+
+@settings(FUZZ, max_examples=200)
+@given(data=st.data())
+def test_fuzzed_bytes_in_the_paper_s_files(data, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-bytes"
+    folder.mkdir(exist_ok=True)
+    path = sorted(PAPER.rglob("*piqa*shots=7*"))[0]
+    (folder / path.name).write_bytes(cut(data, path.read_bytes()))
+    found = outcome(paper, folder)
+    assert isinstance(found, Reading) or path.name in found
+
+
+@settings(FUZZ, max_examples=600)
+@given(data=st.data())
+def test_fuzzed_values_in_lm_eval_s_results(data, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-results"
+    path = sorted(LM_EVAL.rglob("results_*.json"))[0]
+    content = json.loads(path.read_text())
+    mutated, way = changed(data, content)
+    file_of(path.name, mutated, folder)
+    found = outcome(lambda p: lm_eval(p, llms=None), folder)
+    if isinstance(found, Reading):
+        kept = found.table.set_index("task")
+        for task in ACCURACIES:
+            metric = kept.loc[task, "metric"]
+            assert kept.loc[task, "score"] == mutated["results"][task][metric]
+            if task in mutated.get("n-samples", {}):
+                assert kept.loc[task, "n_items"] == mutated["n-samples"][task]["effective"]
+    else:
+        check_told(found, [path.name, *ACCURACIES], way)
+
+
+@settings(FUZZ, max_examples=400)
+@given(data=st.data())
+def test_fuzzed_values_in_lm_eval_s_logs(data, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-log"
+    results = sorted(LM_EVAL.rglob("results_*.json"))[0]
+    log = log_of(results, "sums_small")
+    file_of(results.name, results.read_text(), folder)
+    lines = log.read_text().splitlines()
+    number = data.draw(st.integers(0, len(lines) - 1))
+    mutated, way = changed(data, json.loads(lines[number]))
+    lines[number] = json.dumps(mutated)
+    file_of(log.name, "\n".join(lines), folder)
+    found = outcome(
+        lambda p: lm_eval(p, tasks=["sums_small"], count_tokens=lambda t: words(t) + 1), folder
+    )
+    if isinstance(found, Reading):
+        row = found.table.iloc[0]
+        assert row["score"] == json.loads(results.read_text())["results"]["sums_small"]["acc,none"]
+        assert row["n_items"] == 15
+    else:
+        check_told(found, [log.name], way)
+        assert f"line {number + 1}" in found or "15" in found
+
+
+@settings(FUZZ, max_examples=200)
+@given(data=st.data())
+def test_fuzzed_bytes_in_lm_eval_s_logs(data, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-log-bytes"
+    results = sorted(LM_EVAL.rglob("results_*.json"))[0]
+    log = log_of(results, "sums_small")
+    file_of(results.name, results.read_text(), folder)
+    (folder / log.name).write_bytes(cut(data, log.read_bytes()))
+    found = outcome(lambda p: lm_eval(p, tasks=["sums_small"]), folder)
+    assert isinstance(found, Reading) or log.name in found
+
+
+@needs_inspect
+@settings(FUZZ, max_examples=200)
+@given(data=st.data(), as_bytes=st.booleans())
+def test_fuzzed_inspect_logs(data, as_bytes, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-inspect"
+    folder.mkdir(exist_ok=True)
+    if as_bytes:
+        path = folder / "log.eval"
+        path.write_bytes(cut(data, sorted(INSPECT.glob("*.eval"))[0].read_bytes()))
+    else:
+        content = json.loads(next(INSPECT.glob("*.json")).read_text())
+        for sample in content["samples"]:
+            sample.pop("events", None)
+        path = file_of("log.json", changed(data, content)[0], folder)
+    found = outcome(inspect, path)
+    assert isinstance(found, Reading) or any(name in found for name in (path.name, "letters"))
+
+
+# --- many files -----------------------------------------------------------------------------------
+
+
+def test_many_files_in_bounded_time_and_memory(tmp_path, paper_file):
+    """The full size, 10,000 files of 250 instances, is measured by benchmarks/readers.py."""
+    name, content = paper_file
+    content["instances"] = [content["instances"][0]] * 250
+    content["metric_value"] = content["instances"][0]["metric_value"]
+    text = json.dumps(content, indent=4)
+    for k in range(300):
+        (tmp_path / name.replace("31337", str(k))).write_text(
+            text.replace('"local_seed": 31337', f'"local_seed": {k}')
+        )
+    tracemalloc.start()
+    try:
+        start = time.perf_counter()
+        reading = paper(tmp_path)
+        elapsed = time.perf_counter() - start
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(reading.table) == 300
+    assert reading.table["n_items"].sum() == 300 * 250
+    assert elapsed < 60 * 300 / 10_000 * 10  # ten times the bar: memory is being traced
+    # One file at a time: all of them parsed would take a hundred times as much.
+    assert peak < 40 * len(text)
+
+
+def test_progress_is_shown_on_stderr_if_wanted(capsys):
+    read_context_scaling(PAPER)
+    captured = capsys.readouterr()
+    assert "16/16" in captured.err
+    assert not captured.out
+    paper()
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["context_scaling", "lm_eval", "tables", "reading"])
+def test_examples_in_docstrings(module):
+    assert doctest.testmod(importlib.import_module(f"bayes_ctxlaw.readers.{module}")).failed == 0
