@@ -8,6 +8,7 @@ from fake_forecasters import Answers, Gaussian, Interval, Point, Raises
 from fake_law import observations
 
 import bayes_ctxlaw as bcl
+from bayes_ctxlaw.errors import ObservationError
 from bayes_ctxlaw.judgement import held_out_scores, interval_name
 from bayes_ctxlaw.output import prediction_table
 from bayes_ctxlaw.validation.splits import Fold
@@ -411,3 +412,40 @@ def test_processes_of_this_machine_find_the_same():
     with joblib.parallel_config(backend="loky", n_jobs=2):
         spread = run(forecasters, split=bcl.splits.leave_out("llm"))
     xr.testing.assert_identical(spread.predictions, alone.predictions)
+
+
+class TestWithoutPrompts:
+    """Training runs have no prompts and no window."""
+
+    @pytest.fixture
+    def runs(self):
+        ladder = bcl.load_dataset("ladder")
+        return ladder.isel(obs_id=np.flatnonzero(ladder["role"].values == "train"))
+
+    def test_a_ladder_forecasts_beyond_a_compute(self, runs):
+        ladder = bcl.rivals.TaskLadder("least_squares", resamples=5)
+        result = bcl.backtest(
+            {"ladder": ladder},
+            runs,
+            bcl.splits.beyond_compute(2e20),
+            random_seed=1,
+            progressbar=False,
+        )
+        assert list(result.predictions["axis"].values) == ["compute"]
+        beyond = result.predictions["extrapolation"].values
+        expected = np.log10(result.predictions["compute"].values / 2e20)
+        assert (beyond[:, 0] >= expected).all()
+        assert int(result.scores.loc[("ladder", "all tasks"), "points"]) == len(beyond)
+
+    def test_what_needs_prompts_says_so(self, runs):
+        with pytest.raises(ObservationError, match="`prompt_tokens`"):
+            bcl.backtest(
+                {"law": bcl.ContextLaw()}, runs, bcl.splits.beyond_compute(2e20), progressbar=False
+            )
+        with pytest.raises(ObservationError, match="goes by prompt_tokens"):
+            bcl.backtest(
+                {"ladder": bcl.rivals.TaskLadder("least_squares")},
+                runs,
+                bcl.splits.beyond_context(1000),
+                progressbar=False,
+            )

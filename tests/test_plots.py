@@ -14,6 +14,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import same_color
 from matplotlib.text import Text
 
+from bayes_ctxlaw.confounding import Confounding
+from bayes_ctxlaw.contrasts import Contrast
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.law import window_end
 from bayes_ctxlaw.observations import grid
@@ -22,11 +24,15 @@ from bayes_ctxlaw.plots import (
     plot_calibration,
     plot_compute_curve,
     plot_context_curve,
+    plot_contrast,
+    plot_effective_window,
     plot_effects,
+    plot_surface,
 )
 from bayes_ctxlaw.validation.backtest import backtest
 from bayes_ctxlaw.validation.coverage import coverage_table, share_interval
 from bayes_ctxlaw.validation.splits import beyond_context
+from bayes_ctxlaw.windows import EffectiveWindow
 
 
 @pytest.fixture(autouse=True)
@@ -511,3 +517,105 @@ def test_what_has_no_coverage_is_not_drawn(obs, result):
         plot_calibration(result, ci_prob=90)
     with pytest.raises(SpecificationError, match="'colour': not a label"):
         plot_calibration(result, cluster="colour")
+
+
+# --- contrasts, windows, surfaces -----------------------------------------------------------------
+
+
+def fake_contrast(rope=None):
+    """Two tasks at three lengths, made by hand."""
+    attrs = {"prediction_kind": "law", "ci_prob": 0.9, "ci_kind": "equal-tailed"}
+    attrs |= {} if rope is None else {"rope": rope}
+    rows = grid(
+        task=["qa", "maths"], llm="A", compute=8e22, context_window=8192,
+        prompt_tokens=[100, 1000, 10_000],
+    ).drop_vars("llm")  # fmt: skip
+    values = np.linspace(-0.1, 0.2, 6)
+    numbers = {"median": values, "lower": values - 0.05, "upper": values + 0.05}
+    numbers |= {"prob_greater": np.linspace(0.1, 0.9, 6)}
+    scores = rows.assign({n: ("obs_id", v) for n, v in numbers.items()}).assign_attrs(attrs)
+    curve = scores.isel(obs_id=slice(3)).drop_vars(["task", "obs_id"]).rename(obs_id="point")
+    empty = xr.Dataset(attrs=attrs)
+    return Contrast("technique", "X", "Y", scores, curve, empty, empty, empty, Confounding((), ()))
+
+
+class TestContrast:
+    def test_one_curve_of_the_average(self):
+        axes = plot_contrast(fake_contrast())
+        ax = axes[0]
+        assert ax.get_ylabel() == "score of X\nless that of Y"
+        curve = next(line for line in ax.lines if len(line.get_xdata()) == 3)
+        np.testing.assert_allclose(curve.get_ydata(), [-0.1, -0.04, 0.02])
+        assert "90 % equal-tailed, law" in legend_texts(axes)
+        assert "context window" in legend_texts(axes)
+
+    def test_the_margin_is_drawn_and_named(self):
+        assert "within 0.02 of each other" in legend_texts(plot_contrast(fake_contrast(0.02)))
+
+    def test_probabilities_stand_above_the_axis(self):
+        texts = [t.get_text() for t in plot_contrast(fake_contrast())[0].findobj(Text)]
+        assert {"0.10", "0.26", "0.42"} <= set(texts)
+
+    def test_a_panel_for_each_task(self):
+        axes = plot_contrast(fake_contrast(), panels="task")
+        assert [ax.get_title() for ax in axes] == ["qa", "maths"]
+
+    def test_what_it_cannot_draw(self):
+        with pytest.raises(SpecificationError, match="along='tokens'"):
+            plot_contrast(fake_contrast(), along="tokens")
+        with pytest.raises(SpecificationError, match="no 'llm'"):
+            plot_contrast(fake_contrast(), panels="llm")
+
+
+class TestEffectiveWindow:
+    def windows(self, upper=9e3):
+        rows = grid(
+            task=["qa", "maths"], llm="A", technique="YaRN", compute=8e22, context_window=8192,
+            prompt_tokens=100,
+        )  # fmt: skip
+        numbers = {"effective": [6e3, 7e3], "effective_lower": [4e3, 5e3]}
+        numbers |= {"effective_upper": [upper, 9e3]}
+        out = rows.assign({name: ("obs_id", values) for name, values in numbers.items()})
+        attrs = {"share": 0.8, "ci_prob": 0.9, "ci_kind": "equal-tailed", "prediction_kind": "llm"}
+        return EffectiveWindow(out.assign_attrs(attrs))
+
+    def test_a_line_for_each_row_and_the_nominal_window(self):
+        axes = plot_effective_window(self.windows())
+        ax = axes[0]
+        assert [label.get_text() for label in ax.get_yticklabels()] == ["maths", "qa"]
+        spans = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+        assert (5e3, 9e3) in spans
+        assert "prompt that keeps 80 % of the score: median" in legend_texts(axes)
+
+    def test_an_end_out_of_sight_is_an_arrow(self):
+        ax = plot_effective_window(self.windows(np.inf))[0]
+        assert any(line.get_marker() == ">" for line in ax.lines)
+
+    def test_what_it_cannot_draw(self):
+        with pytest.raises(SpecificationError, match="by='size'"):
+            plot_effective_window(self.windows(), by="size")
+
+
+class TestSurface:
+    def prediction(self, tasks=("qa", "maths")):
+        at = grid(
+            task=list(tasks), llm="A", compute=[1e22, 1e23, 1e24], context_window=8192,
+            prompt_tokens=[100, 1000, 8000],
+        )  # fmt: skip
+        values = np.linspace(0.1, 0.6, at.sizes["obs_id"])
+        out = at.assign(median=("obs_id", values), lower=("obs_id", values - 0.1))
+        return out.assign(upper=("obs_id", values + 0.1)).assign_attrs(ci_prob=0.9)
+
+    @pytest.mark.parametrize("value", ["median", "width"])
+    def test_a_panel_for_each_task(self, value):
+        axes = plot_surface(self.prediction(), value=value)
+        assert [ax.get_title() for ax in axes] == ["qa", "maths"]
+        assert axes[0].get_xscale() == axes[0].get_yscale() == "log"
+
+    def test_rows_that_are_no_grid_are_refused(self):
+        with pytest.raises(SpecificationError, match="every combination"):
+            plot_surface(self.prediction().isel(obs_id=slice(8)))
+        with pytest.raises(SpecificationError, match="every combination"):
+            plot_surface(self.prediction(), panels=None)
+        with pytest.raises(SpecificationError, match="value='mean'"):
+            plot_surface(self.prediction(), value="mean")

@@ -114,7 +114,8 @@ def backtest(
     12
     """
     levels = _check(forecasters, split, ci_prob, fit_options, levels, random_seed)
-    obs = as_observations(obs, **column_names)
+    # A forecaster that cannot do without prompts and windows says so itself.
+    obs = as_observations(obs, needs_context=False, **column_names)
     folds = _folds(split, obs)
     fresh = {name: _unfitted(name, forecaster) for name, forecaster in forecasters.items()}
     seed = _root(random_seed)
@@ -318,10 +319,20 @@ def _fit_and_predict(
         "seed": settings.seed,
         "failed_checks": _failed_checks(forecaster),
     }
-    beyond = Encoding.of(train, {}).extrapolation(test)
+    beyond = _beyond(train, test)
     rows = rows.assign_coords(axis=list(beyond))
     rows["extrapolation"] = (OBS_DIM, "axis"), np.stack(list(beyond.values()), axis=1)
     return rows, prediction
+
+
+def _beyond(train: xr.Dataset, test: xr.Dataset) -> dict[str, np.ndarray]:
+    """Decades beyond the data of the fit; along compute alone where there are no prompts."""
+    if "prompt_tokens" in train and "context_window" in train:
+        return Encoding.of(train, {}).extrapolation(test)
+    low, high = np.log10([train["compute"].values.min(), train["compute"].values.max()])
+    compute = np.log10(test["compute"].values.astype(float))
+    away = np.maximum(low - compute, compute - high)
+    return {"compute": np.where(away > 1e-9, away, 0.0)}
 
 
 def _fitted(forecaster: Any, train: xr.Dataset, settings: _Settings) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw.encoding import level_labels
-from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
+from bayes_ctxlaw.errors import ObservationError, SpecificationError, UnknownLabelError
 from bayes_ctxlaw.schema import OBS_DIM
 
 __all__ = [
@@ -104,6 +104,14 @@ _UNITS = {"prompt_tokens": "prompt tokens", "compute": "FLOP", RATIO: "× contex
 
 
 def _values(obs: xr.Dataset, quantity: str) -> np.ndarray:
+    needed = ("prompt_tokens", "context_window") if quantity == RATIO else (quantity,)
+    missing = [name for name in needed if name not in obs]
+    if missing:
+        raise ObservationError(
+            f"this split goes by {quantity}, and the observations have no "
+            f"{' and no '.join(missing)}. Add it, or split by what they have, such as "
+            "splits.beyond_compute."
+        )
     if quantity == RATIO:
         return obs["prompt_tokens"].values / obs["context_window"].values
     return obs[quantity].values.astype(float)
