@@ -261,8 +261,8 @@ def contrast(
     scores, curve, overall, everywhere = _differences(predictor, sides, kind, groups, summary)
     attrs = {
         "level": level,
-        "a": a,
-        "b": b,
+        "label_a": a,
+        "label_b": b,
         "prediction_kind": kind,
         "ci_prob": float(ci_prob),
         "ci_kind": "equal-tailed",

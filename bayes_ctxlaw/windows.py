@@ -96,7 +96,8 @@ def effective_window(
         Rows to judge: tasks, checkpoints and windows; of rows that differ in prompt length only one
         is kept.
     share : float
-        Of the highest score that the law has at any prompt length inside the nominal window.
+        Of the highest score that the law has inside the nominal window, at prompts no shorter than
+        those of the task in the fit.
     kind : {"llm", "law"}
         With the effect of the checkpoint, or of the parameters only. Noise of an evaluation has no
         window.
@@ -124,8 +125,9 @@ def effective_window(
 
     Notes
     -----
-    The score is looked at from 1/1024 of the window to sixteen windows, at twelve lengths an
-    octave, and is taken as straight in the logarithm of length in between. The longest prompt that
+    The score is looked at from the shortest prompt of the task in the fit (at least 1/1024, at most
+    half of the window) to sixteen windows, at twelve lengths an octave, and is taken as straight in
+    the logarithm of length in between. The longest prompt that
     keeps the share is the last crossing. Where the penalty alone halves the score is
     :math:`n_\mathrm{ctx} e^{\delta}`.
 
@@ -215,8 +217,9 @@ def _of_row(
     labels: dict[str, str],
 ) -> dict[str, float]:
     window = float(row["context_window"].values[0])
-    octaves = math.log2(1.0 / _SHORTEST)
-    inside = int(octaves * _PER_OCTAVE)
+    shortest = _shortest(predictor, str(row["task"].values[0])) / window
+    octaves = -math.log2(min(max(shortest, _SHORTEST), 0.5))
+    inside = round(octaves * _PER_OCTAVE)
     steps = np.arange(-inside, _OCTAVES_OUT * _PER_OCTAVE + 1)
     ratio = 2.0 ** (steps / _PER_OCTAVE)
     lengths = row.isel(obs_id=np.zeros(len(ratio), dtype=int))
@@ -240,6 +243,13 @@ def _of_row(
         "half": half[1],
         "half_upper": half[2],
     }
+
+
+def _shortest(predictor: Predictor, task: str) -> float:
+    """Shortest prompt of a task in the fit: below it the best score would be a guess."""
+    edges = predictor.encoding.edges
+    own = [edges[task]] if task in edges else list(edges.values())
+    return math.exp(min(edge[2] for edge in own))
 
 
 def _last_crossing(score: np.ndarray, wanted: np.ndarray, at: np.ndarray) -> np.ndarray:
