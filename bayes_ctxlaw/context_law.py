@@ -231,7 +231,8 @@ class ContextLaw:
         draws, tune, chains : int
             Draws kept and discarded in each chain, and the number of chains.
         random_seed : int, optional
-            The same seed and observations give the same draws.
+            The same seed and observations give the same draws. If None, one is drawn; the
+            attribute ``fit_random_seed`` of the posterior names it.
         progressbar : bool
             Show progress.
         thin : int, optional
@@ -249,6 +250,9 @@ class ContextLaw:
         ------
         ObservationError
             If the observations are at fault.
+        KeyboardInterrupt
+            If it was interrupted (Ctrl-C). What was sampled after the tuning is kept first, as
+            ``law.idata``, and the message says how much; the law can predict from it.
         """
         from bayes_ctxlaw import sampling
 
@@ -256,6 +260,12 @@ class ContextLaw:
         for note in notes_on_design(self.obs, self.spec):
             _LOG.info(note)
         one_task = len(self.encoding.labels["task"]) == 1
+        if thin is None:
+            thin = 4 if one_task else 6
+        if random_seed is None:
+            random_seed = int(np.random.default_rng().integers(2**31))
+        call = {"draws": draws, "tune": tune, "chains": chains, "thin": thin}
+        call["random_seed"] = random_seed
         seed = int(np.random.default_rng(random_seed).integers(2**31))
         density, tune = self._density(tune, seed)
         trace = sampling.sample(
@@ -265,10 +275,14 @@ class ContextLaw:
             chains=chains,
             random_seed=seed,
             progressbar=progressbar,
-            thin=thin if thin is not None else 4 if one_task else 6,
+            thin=thin,
         )
         self._seed = seed
         self.idata = self._tree(trace)
+        self.idata["posterior"].attrs |= {f"fit_{name}": int(n) for name, n in call.items()}
+        if "interrupted" in trace.attrs:
+            # It goes on as an interruption, so that a loop of fits ends as well.
+            raise KeyboardInterrupt(f"{trace.attrs['interrupted']}, in `idata`.")
         return self.idata
 
     def _density(self, tune: int, seed: int) -> tuple[Density, int]:
@@ -301,6 +315,7 @@ class ContextLaw:
             "prompt_tokens_reference": self.encoding.prompt_tokens_reference,
         }
         posterior.attrs |= references | {"created_by": "bayes_ctxlaw", "version": __version__}
+        posterior.attrs |= trace.attrs
         return xr.DataTree.from_dict(
             {
                 "posterior": posterior,

@@ -7,16 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw.datasets import load_dataset
 from bayes_ctxlaw.errors import FileFormatError
 from bayes_ctxlaw.judgement import convergence, held_out_sentence, inside, verdict
-from bayes_ctxlaw.observations import as_design
 from bayes_ctxlaw.output import prediction_table, write_table, written_whole
 from bayes_ctxlaw.report import Figure, write_report
+from bayes_ctxlaw.report.designs import along_prompts, cells_of
 
 DATASET, HELD_OUT = "montgomery2025", "beyond_10k"
 QUICK = {"draws": 200, "tune": 300, "chains": 2}
@@ -97,12 +95,12 @@ def run_demo(
     beyond = law.predict(held_out, kind="response")
     say(held_out_sentence(beyond))
     say(verdict(convergence(law.idata)))
-    curves = law.predict(_curve_design(obs), kind="response")
+    curves = law.predict(along_prompts(cells_of(obs), _GRID_POINTS), kind="response")
     write_table(prediction_table(beyond).assign(inside=inside(beyond)), paths["beyond_10k"])
     write_table(prediction_table(curves), paths["predictions"])
     say("Drawing and writing the report")
-    figures = _draw(law, curves, obs, paths)
-    settings = {"tuning draws": tune, "random seed": random_seed, "held out": f"{HELD_OUT} is true"}
+    figures = [_draw(law, curves, obs, paths)]
+    settings = {"held out": f"{HELD_OUT} is true"}
     title = "Context-aware scaling law: Llama-2 with YaRN, predicted beyond 10k tokens"
     write_report(
         paths["report"], law, held_out=beyond, figures=figures, settings=settings, title=title
@@ -119,39 +117,18 @@ def _folder(out: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def _curve_design(obs: xr.Dataset) -> xr.Dataset:
-    """For every task and llm, prompt lengths from the shortest observed to the widest window."""
-    names = ["task", "llm", "family", "technique", "compute", "context_window", "n_items"]
-    cells = obs[names].to_dataframe().drop_duplicates(["task", "llm"])
-    shortest = float(obs["prompt_tokens"].min())
-    widest = float(obs["context_window"].max())
-    lengths = pd.DataFrame({"prompt_tokens": np.geomspace(shortest, widest, _GRID_POINTS)})
-    return as_design(cells.merge(lengths, how="cross"))
-
-
-def _draw(
-    law: Any, curves: xr.Dataset, obs: xr.Dataset, paths: dict[str, Path]
-) -> tuple[Figure, Figure]:
-    """Draw and save both figures."""
+def _draw(law: Any, curves: xr.Dataset, obs: xr.Dataset, paths: dict[str, Path]) -> Figure:
+    """Draw and save both figures; that of the effects, for the report draws the curves itself."""
     from bayes_ctxlaw.plots import plot_context_curve, plot_effects
 
     axes = plot_context_curve(curves, obs, held_out=HELD_OUT)
     _save(axes[0].figure, paths["context_curve"])
     _save(plot_effects(law, level="task")[0].figure, paths["effects"])
-    probability = f"{100 * curves.attrs['ci_prob']:g} %"
-    return (
-        Figure(
-            paths["context_curve"],
-            f"Score against prompt tokens: posterior median and {probability} "
-            f"{curves.attrs['ci_kind']} interval of a new evaluation (response). Open points were "
-            "held out.",
-        ),
-        Figure(
-            paths["effects"],
-            "Effect of each task on the parameters of the law: posterior median, 50 % and 90 % "
-            "equal-tailed intervals. Effects are on the log scale, that on δ in natural log units "
-            "of the window.",
-        ),
+    return Figure(
+        paths["effects"],
+        "Effect of each task on the parameters of the law: posterior median, 50 % and 90 % "
+        "equal-tailed intervals. Effects are on the log scale, that on δ in natural log units of "
+        "the window.",
     )
 
 

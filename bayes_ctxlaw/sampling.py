@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ TARGET_ACCEPT = 0.99
 Where a penalty comes out sharp, the end of a window is a wall that the longer steps of a lower
 target run into, and diverge.
 """
+
+_FEWEST_DRAWS = 4  # of a chain; with fewer there are no sample statistics
 
 _PILOT_ACCEPT, _PILOT_DEPTH = 0.9, 7
 """Of a run that only has to find the posterior, not to know it."""
@@ -113,18 +116,22 @@ def sample(
     Returns
     -------
     xarray.DataTree
-        Groups ``posterior`` (the variables of the density) and ``sample_stats``.
+        Groups ``posterior`` (the variables of the density) and ``sample_stats``. After an
+        interruption (Ctrl-C) the attribute ``interrupted`` says what was kept: equally many draws
+        of the chains that were past their tuning.
 
     Raises
     ------
     SpecificationError
         If a number of draws or chains is not a whole number in range, or the log-density is
         not finite where chains start; the variables are named.
+    KeyboardInterrupt
+        If it was interrupted before there was anything to keep.
     """
     faults = [
         f"{name}={value!r} must be a whole number, at least {least}"
         for name, value, least in (
-            ("draws", draws, 4),
+            ("draws", draws, _FEWEST_DRAWS),
             ("tune", tune, 1),
             ("chains", chains, 1),
             ("thin", thin, 1),
@@ -137,8 +144,10 @@ def sample(
         raise SpecificationError("; ".join(faults) + ".")
     import nutpie
 
+    interrupted = ""
     try:
-        trace = nutpie.sample(
+        # Not blocking: a blocking call would hand over a part of the draws as if it were all.
+        sampler = nutpie.sample(
             sampler_model(density),
             draws=int(draws) * int(thin),
             tune=int(tune),
@@ -148,7 +157,17 @@ def sample(
             save_warmup=False,
             target_accept=target_accept,
             maxdepth=max_depth,
+            blocking=False,
         )
+        try:
+            trace = sampler.wait()
+        except KeyboardInterrupt:
+            trace, whole, kept = _stopped(sampler, thin)
+            interrupted = (
+                f"sampling was interrupted: {whole} chains of {kept} draws are kept of {chains} "
+                f"chains of {draws}"
+            )
+            draws = kept
     except RuntimeError as error:
         if "nitialization" not in str(error):
             raise
@@ -180,7 +199,38 @@ def sample(
         )
     # nutpie's attributes hold the time of day; the same seed gives the same tree.
     groups = {"posterior": posterior, "sample_stats": stats}
-    return xr.DataTree.from_dict({k: v.drop_attrs(deep=False) for k, v in groups.items()})
+    tree = xr.DataTree.from_dict({k: v.drop_attrs(deep=False) for k, v in groups.items()})
+    if interrupted:
+        tree.attrs["interrupted"] = interrupted
+    return tree
+
+
+def _stopped(sampler: Any, thin: int) -> tuple[xr.DataTree, int, int]:
+    """What a sampler has when it is stopped: equally many draws of each chain; how many of both.
+
+    As many chains take part as give the most draws in all: one that has hardly begun is left out.
+    """
+    with warnings.catch_warnings():
+        # Of ArviZ, where there are more chains than draws.
+        warnings.filterwarnings("ignore", "Found chain dimension to be longer", UserWarning)
+        trace = sampler.abort()
+    # What a chain did not reach is blank.
+    done = trace["sample_stats"]["step_size"].notnull().sum("draw").values // thin
+    kept = int(max(done, key=lambda draws: draws * (done >= draws).sum()))
+    if kept < _FEWEST_DRAWS:
+        raise KeyboardInterrupt(
+            "sampling was interrupted before any chain had drawn more than "
+            f"{_FEWEST_DRAWS - 1} times after its tuning: nothing is kept."
+        )
+    chains = np.flatnonzero(done >= kept)
+    groups = {
+        name: trace[name]
+        .to_dataset()
+        .isel(chain=chains, draw=slice(kept * thin))
+        .assign_coords(chain=np.arange(len(chains)))
+        for name in ("posterior", "sample_stats")
+    }
+    return xr.DataTree.from_dict(groups), len(chains), kept
 
 
 def pilot(
@@ -212,6 +262,8 @@ def pilot(
         target_accept=_PILOT_ACCEPT,
         max_depth=_PILOT_DEPTH,
     )
+    if "interrupted" in trace.attrs:
+        raise KeyboardInterrupt("interrupted in the tuning: nothing is kept.")
     draws = trace["posterior"].to_dataset()
     over = ["chain", "draw"]
     found = {}

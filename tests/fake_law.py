@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_ctxlaw import advice
+from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.law import PARAMETERS
 from bayes_ctxlaw.observations import as_design, as_observations, grid
+from bayes_ctxlaw.review import Review
 
 
 def fake_prediction(at, data=None, kind="response", ci_prob=0.9):
@@ -49,14 +52,15 @@ def fake_idata(tasks=("maths", "qa", "translation"), draws=1000, bias=0.0):
     )
 
 
-class FakeLaw:
-    """What the command line and the report use of ContextLaw; a fit takes no time."""
+class FakeLaw(ContextLaw):
+    """A law whose fit takes no time, with predictions that are made up."""
 
     made = None
     """The last one that was made."""
 
     def __init__(self, **options):
-        self.options, self.idata, self.obs, self.fitted_with = options, None, None, None
+        super().__init__(**options)
+        self.options, self.fitted_with = options, None
         type(self).made = self
 
     def __str__(self):
@@ -71,6 +75,13 @@ class FakeLaw:
     def predict(self, at, kind="response", ci_prob=0.9, new_levels="error", random_seed=None):
         self.predicted_with = {"new_levels": new_levels, "random_seed": random_seed}
         return fake_prediction(at, self.obs, kind, ci_prob)
+
+    def review(self):
+        table = pd.DataFrame(
+            advice.of_convergence(self.idata),
+            columns=["check", "verdict", "value", "wanted", "advice"],
+        )
+        return Review(table.set_index("check"), pd.DataFrame(), pd.DataFrame())
 
     def save(self, path):
         Path(path).write_text(json.dumps(self.options), encoding="utf-8")

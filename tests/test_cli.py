@@ -18,9 +18,12 @@ from bayes_ctxlaw.cli import app
 from bayes_ctxlaw.cli._common import column_names
 from bayes_ctxlaw.cli.predict import grid_axes
 from bayes_ctxlaw.demo import FILES, QUICK
+from bayes_ctxlaw.errors import FileFormatError
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("demo", "fit", "predict", "contrast", "datasets", "read", "plan")
+COMMANDS = (
+    "demo", "read", "fit", "predict", "contrast", "backtest", "report", "plan", "datasets",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +126,7 @@ def test_fit_maps_columns_and_passes_options(scores):
     result = run(
         "fit", scores, "--map", "llm=model", "--map", "prompt_tokens=n_pmt", "--out", "fit.nc",
         "--penalty", "none", "--context-term", "exponential", "--likelihood", "normal",
-        "--draws", 50, "--seed", 3,
+        "--draws", 50, "--seed", 3, "--zero-context", "none", "--dilution", "window", "--thin", 2,
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert json.loads(Path("fit.nc").read_text(encoding="utf-8")) == {
@@ -131,8 +134,11 @@ def test_fit_maps_columns_and_passes_options(scores):
         "compute_term": "exponential",
         "penalty": "none",
         "likelihood": "normal",
+        "zero_context": "none",
+        "dilution": "window",
     }
     assert FakeLaw.made.fitted_with["draws"] == 50
+    assert FakeLaw.made.fitted_with["thin"] == 2
     assert FakeLaw.made.fitted_with["random_seed"] == 3
     assert FakeLaw.made.obs.sizes["obs_id"] == 16
     assert "fit.nc" in result.stdout
@@ -179,6 +185,70 @@ def test_an_existing_file_is_replaced_only_by_force(scores, saved):
     assert saved.read_text(encoding="utf-8") != before
 
 
+def test_fit_as_json(scores):
+    result = run("fit", "dataset:montgomery2025", "--out", "fit.nc", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["fit"], found["observations"], found["chains"]) == ("fit.nc", 117, 4)
+    assert found["passed"] is True
+    assert found["interrupted"] is False
+    assert found["checks"][0]["check"] == "largest R-hat"
+
+
+# --- what stops a command -------------------------------------------------------------------------
+
+
+def test_debug_shows_the_traceback_of_an_error():
+    result = run("--debug", "fit", "none.csv", "--out", "f.nc")
+    assert isinstance(result.exception, FileFormatError)
+    assert not isinstance(run("fit", "none.csv", "--out", "f.nc").exception, FileFormatError)
+
+
+def test_a_defect_says_that_it_is_one(monkeypatch):
+    def fit(self, obs, **settings):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(FakeLaw, "fit", fit)
+    result = run("fit", "dataset:montgomery2025", "--out", "f.nc")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert "defect of bayes-ctxlaw" in result.exception.__notes__[0]
+
+
+def test_wrong_options_are_no_defect():
+    result = run("fit", "dataset:helmet_icl", "--out", "f.nc", "--map", "llm=m")
+    assert result.exit_code == 2
+    assert "defect" not in result.stderr
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_interrupted_fit_is_saved_if_there_is_one(monkeypatch, kept):
+    whole = FakeLaw.fit
+
+    def fit(self, obs, **settings):
+        if kept:
+            whole(self, obs, **settings)
+        raise KeyboardInterrupt("sampling was interrupted: so many draws are kept.")
+
+    monkeypatch.setattr(FakeLaw, "fit", fit)
+    result = run("fit", "dataset:montgomery2025", "--out", "f.nc")
+    assert result.exit_code == 130
+    assert "Interrupted. Sampling was interrupted: so many draws" in result.stderr
+    assert Path("f.nc").exists() == kept
+    assert ("f.nc" in result.stdout) == kept
+
+
+def test_exit_codes_are_in_the_help():
+    text = plain(run("--help").stdout)
+    for words in (
+        "0: done",
+        "1: it could not be done",
+        "2: an option is wrong",
+        "130: interrupted",
+    ):
+        assert words in text
+
+
 # --- predict --------------------------------------------------------------------------------------
 
 
@@ -215,6 +285,7 @@ def test_predict_at_a_grid(saved):
     ("arguments", "code", "message"),
     [
         ([], 2, "either a table (--at) or a grid (--set)"),
+        (["--set", "task"], 2, "is not NAME=VALUE"),
         (["--at", "at.csv", "--set", "task=qa"], 2, "either a table"),
         (["--set", "task=qa", "--map", "llm=model"], 2, "goes with a table"),
         (["--set", "task=qa"], 1, "`llm`"),
@@ -263,6 +334,33 @@ def test_a_name_is_mapped_once():
         column_names(["llm=a", "llm=b"])
 
 
+def test_predictions_as_json_need_no_file(saved):
+    complete = ["--set", "task=qa", "--set", "llm=a", "--set", "compute=1e22"]
+    complete += ["--set", "context_window=8192", "--set", "prompt_tokens=50,100"]
+    result = run("predict", saved, *complete, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["intervals"] == "90 % equal-tailed interval (response)"
+    assert [row["prompt_tokens"] for row in found["rows"]] == [50, 100]
+    assert all(row["lower"] < row["median"] < row["upper"] for row in found["rows"])
+    assert run("predict", saved, *complete).exit_code == 2
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+
+def test_report_of_a_saved_fit(saved, scores):
+    names = ["--map", "llm=model", "--map", "prompt_tokens=n_pmt"]
+    result = run("report", saved, "--out", "r.html", "--title", "Own", "--held-out", scores, *names)
+    assert result.exit_code == 0, result.stderr
+    page = Path("r.html").read_text(encoding="utf-8")
+    assert "<h1>Own</h1>" in page
+    assert "16 of 16 held-out scores" in page
+    assert "r.html  the report" in result.stdout
+    assert run("report", saved, "--out", "r.html").exit_code == 1
+    assert run("report", saved, "--out", "r2.html", *names).exit_code == 2
+
+
 # --- datasets -------------------------------------------------------------------------------------
 
 
@@ -276,6 +374,14 @@ def test_datasets_are_listed_described_and_written():
     assert result.exit_code == 0
     assert len(pd.read_csv("h.csv")) == 160
     assert run("datasets", "helmet_icl", "--out", "h.csv").exit_code == 1
+
+
+def test_datasets_as_json():
+    listed = json.loads(run("datasets", "--json").stdout)
+    assert {"name", "rows", "source"} <= set(listed[0])
+    one = json.loads(run("datasets", "montgomery2025", "--json").stdout)
+    assert one["name"] == "montgomery2025"
+    assert one in listed
 
 
 def test_datasets_refuses_unknown_names_and_a_file_without_a_name():

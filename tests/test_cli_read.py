@@ -150,3 +150,40 @@ def test_an_output_that_is_no_table_is_refused_before_any_reading():
     result = run(PAPER, "--format", "context-scaling", "--out", "obs.json")
     assert result.exit_code == 1
     assert "obs.json" in result.stderr
+
+
+class TestTokenizer:
+    @pytest.fixture
+    def by_words(self, tmp_path):
+        from tokenizers import Tokenizer
+        from tokenizers.models import WordLevel
+        from tokenizers.pre_tokenizers import WhitespaceSplit
+
+        tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = WhitespaceSplit()
+        tokenizer.save(str(tmp_path / "tokenizer.json"))
+        return "tokenizer.json"
+
+    def test_prompts_are_counted(self, llms, by_words):
+        table = read_lm_eval(
+            LM_EVAL, llms=llms, tasks=["sums_small"], metric="acc,none", progressbar=False,
+            count_tokens=lambda text: len(text.split()),
+        ).table  # fmt: skip
+        options = ["--format", "lm-eval", "--llms", llms, "--metric", "acc,none"]
+        options += ["--task", "sums_small"]
+        result = run(LM_EVAL, *options, "--tokenizer", by_words, "--out", "obs.csv")
+        assert result.exit_code == 0, result.stderr
+        found = pd.read_csv("obs.csv")["prompt_tokens"]
+        assert len(found)
+        assert found.tolist() == pytest.approx(table["prompt_tokens"].tolist())
+
+    @pytest.mark.parametrize(
+        ("text", "words"), [("{}", "no key 'model'"), ("[", "is not JSON"), (None, "no file")]
+    )
+    def test_what_is_no_tokenizer_is_refused(self, tmp_path, llms, text, words):
+        if text is not None:
+            (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
+        options = ["--format", "lm-eval", "--llms", llms, "--tokenizer", "tokenizer.json"]
+        result = run(LM_EVAL, *options, "--out", "obs.csv")
+        assert result.exit_code == 1
+        assert words in result.stderr

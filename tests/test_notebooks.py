@@ -13,6 +13,9 @@ NAMES = [
     "01_first_forecast",
     "02_beyond_10k_and_across_decades",
     "03_do_the_intervals_hold",
+    "04_yarn_against_interpolation",
+    "05_ladders_and_difficulty",
+    "06_own_evaluations",
 ]
 FEW_DRAWS = {"BCL_DRAWS": "50", "BCL_TUNE": "100", "BCL_CHAINS": "2"}
 

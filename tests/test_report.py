@@ -1,5 +1,6 @@
 """The report, the demo's job, and the files both write."""
 
+import html
 import re
 
 import matplotlib
@@ -10,13 +11,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from browser import chromium, looked_at, needs_browser
 from fake_law import FakeLaw, design_of, fake_idata, fake_prediction, observations
+from two_techniques import simulated
 
+import bayes_ctxlaw as bcl
 from bayes_ctxlaw.demo import FILES, run_demo
 from bayes_ctxlaw.errors import FileFormatError, NotFittedError, SpecificationError
 from bayes_ctxlaw.judgement import convergence, held_out_scores, held_out_sentence, verdict
 from bayes_ctxlaw.output import prediction_table, write_table, written_whole
-from bayes_ctxlaw.report import Figure, write_report
+from bayes_ctxlaw.report import Figure, designs, write_report
+from bayes_ctxlaw.report.reproduce import call
 
 
 @pytest.fixture
@@ -166,7 +171,7 @@ def test_the_report_is_one_self_contained_page(tmp_path, law, held_out, figure):
     page = path.read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert "data:image/png;base64," in page
-    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", page)
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", page)
     for text in (
         "15 of 16 held-out scores",
         "90 % equal-tailed interval (response)",
@@ -201,6 +206,182 @@ def test_there_is_no_report_without_a_fit(tmp_path):
     with pytest.raises(NotFittedError):
         write_report(tmp_path / "r.html", FakeLaw())
     assert not list(tmp_path.iterdir())
+
+
+# --- a report of any fit --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    """A short fit to simulated scores of two techniques; its intervals mean nothing."""
+    rows = simulated(1).isel(obs_id=slice(None, None, 2))
+    rows["compute"] = rows["compute"].where(rows["context_window"] < 20_000, 4e23)
+    law = bcl.ContextLaw()
+    law.fit(rows, draws=60, tune=80, chains=2, thin=1, random_seed=5, progressbar=False)
+    return law
+
+
+@pytest.fixture(scope="module")
+def report(sampled, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    return write_report(path, sampled, ci_prob=0.8, title="Simulated <scores>")
+
+
+def test_a_report_has_its_sections(report, sampled):
+    page = report.read_text(encoding="utf-8")
+    headings = re.findall(r'<h2 id="(.*?)">(.*?)</h2>', page)
+    assert [heading for _, heading in headings] == [
+        "Data", "Review", "Prompt length", "Training compute", "Beyond the data", "Contrasts",
+        "Reading the intervals", "Law and priors", "Making it again",
+    ]  # fmt: skip
+    assert all(f'<a href="#{anchor}">' in page for anchor, _ in headings)
+    assert "<h1>Simulated &lt;scores&gt;</h1>" in page
+    assert "80 % equal-tailed interval (response)" in page
+    assert "90 % equal-tailed interval" not in page
+    assert all(label in page for label in set(sampled.obs["llm"].values))
+    found = bcl.contrast(
+        sampled, "technique", "X", "Y", designs.side_by_side(sampled.obs, "X", "Y"), ci_prob=0.8
+    )
+    assert found.sentence in page
+    assert all(note in page for note in map(html.escape, found.confounding.notes))
+    for check, row in sampled.review().table.iterrows():
+        assert html.escape(check) in page
+        assert f'class="{row["verdict"]}"' in page
+    assert "random_seed=5" in page
+    assert html.escape(str(sampled)) in page
+
+
+def test_the_same_fit_gives_the_same_page(report, sampled, tmp_path):
+    again = write_report(tmp_path / "r.html", sampled, ci_prob=0.8, title="Simulated <scores>")
+    assert again.read_bytes() == report.read_bytes()
+
+
+def test_a_fit_that_was_interrupted_says_so(tmp_path, law):
+    law.idata["posterior"].attrs["interrupted"] = "sampling was interrupted: 2 chains are kept"
+    page = write_report(tmp_path / "r.html", law).read_text(encoding="utf-8")
+    assert '<p class="bad">Sampling was interrupted: 2 chains are kept.</p>' in page
+
+
+def test_a_report_refuses_a_probability_out_of_range(tmp_path, law):
+    with pytest.raises(SpecificationError, match="ci_prob"):
+        write_report(tmp_path / "r.html", law, ci_prob=90)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_call_makes_the_same_law(law):
+    own = bcl.ContextLaw(
+        penalty="none",
+        dilution="window",
+        likelihood="normal",
+        groups={"task": ["A", "B"], "llm": ["A"]},
+        priors={"A": (0.1, 3), "A_task_sd": 0.3},
+        references={"compute": 1e23},
+    )
+    own.idata, own.obs = law.idata, law.obs
+    lines = call(own).splitlines()
+    assert lines[0] == "import bayes_ctxlaw as bcl"
+    names = {"bcl": bcl, "Prior": bcl.Prior}
+    made = eval(lines[-2].removeprefix("law = "), names)
+    for part in ("terms", "levels", "priors", "references", "likelihood"):
+        assert getattr(made, part) == getattr(own, part)
+    default = bcl.ContextLaw()
+    default.idata, default.obs = law.idata, law.obs
+    assert "law = bcl.ContextLaw()\n" in call(default)
+    assert "obs = bcl.as_observations(...)  # 16 observations" in call(default)
+    default.obs = law.obs.assign_attrs(name="helmet_icl")
+    assert "obs = bcl.load_dataset('helmet_icl')" in call(default)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "llms"), [(1, 1), (2, 30), (25, 2)], ids=["least", "many llms", "many tasks"]
+)
+def test_every_task_and_no_more_curves_than_can_be_read(tasks, llms):
+    obs = observations(
+        tuple(f"task {n}" for n in range(tasks)), tuple(f"A-{n}" for n in range(min(llms, 9)))
+    )
+    cells = designs.cells_of(obs)
+    figures = list(designs.context_figures(cells))
+    shown = [task for some, _ in figures for task in dict.fromkeys(some["task"])]
+    assert shown == list(dict.fromkeys(obs["task"].values))
+    for some, left_out in figures:
+        drawn = some["llm"].nunique()
+        assert drawn <= designs.MAX_CURVES
+        assert drawn + left_out == len(set(obs["llm"].values))
+
+
+def test_tasks_with_checkpoints_of_their_own_have_figures_of_their_own():
+    obs = observations(("a", "b", "c"), tuple(f"A-{n}" for n in range(8)))
+    kept = (obs["task"] != "b") | (obs["llm"] == "A-0")
+    cells = designs.cells_of(obs.isel(obs_id=np.flatnonzero(kept)))
+    figures = [some for some, _ in designs.context_figures(cells)]
+    assert [set(some["task"]) for some in figures] == [{"a", "c"}, {"b"}]
+    assert set(figures[1]["llm"]) == {"A-0"}
+
+
+def test_places_beyond_the_data_lie_beyond_and_inside_the_window():
+    obs = bcl.load_dataset("helmet_icl")
+    at = designs.beyond_data(designs.cells_of(obs), obs)
+    new = at["llm"] == designs.NEW_LLM
+    assert (at["prompt_tokens"] <= at["context_window"]).all()
+    assert (at["prompt_tokens"][~new] > 131_072).all()
+    np.testing.assert_allclose(at["compute"][new], 10 * obs["compute"].max())
+    same = bcl.load_dataset("lceg_ruler")
+    assert designs.along_compute(same) is None
+    assert designs.beyond_data(designs.cells_of(same), same) is None
+
+
+def test_compute_curves_are_drawn_where_most_checkpoints_were_evaluated():
+    obs = bcl.load_dataset("montgomery2025")
+    design, near, left_out = designs.along_compute(obs)
+    assert left_out == 0
+    assert set(design["task"].values) == set(obs["task"].values)
+    assert design["compute"].max() == pytest.approx(10 * obs["compute"].max())
+    assert (design["prompt_tokens"] <= design["context_window"]).all()
+    for task in set(obs["task"].values):
+        assert len(set(near["llm"].values[near["task"].values == task])) == 4
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+REACHES_OUT = '<img src="https://example.org/a.png"><script>console.log("ran")</script></body>'
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [400, 1100])
+def test_a_browser_shows_the_page_whole_and_quietly(report, tmp_path, width):
+    needed, images, drawn, background, console = looked_at(report, tmp_path, width)
+    assert needed <= width
+    assert images == drawn == 3
+    assert background == "rgb(255, 255, 255)"
+    assert console == []
+
+
+@needs_browser
+def test_a_browser_that_is_dark_has_a_dark_page(report, tmp_path):
+    dark = looked_at(report, tmp_path, 800, "--blink-settings=preferredColorScheme=0")
+    assert dark[3] == "rgb(26, 26, 26)"
+    assert dark[4] == []
+
+
+@needs_browser
+def test_what_is_wrong_with_a_page_would_be_seen(report, tmp_path):
+    text = report.read_text(encoding="utf-8")
+    wide = '<div style="width: 2000px">wide</div></body>'
+    bad = tmp_path / "bad.html"
+    bad.write_text(text.replace("</body>", wide + REACHES_OUT), encoding="utf-8")
+    needed, images, drawn, _, console = looked_at(bad, tmp_path, 400)
+    assert needed >= 2000
+    assert drawn == images - 1
+    assert len(console) == 2
+    assert all("Content Security Policy" in line for line in console)
+
+
+@needs_browser
+def test_the_page_can_be_printed(report, tmp_path):
+    pdf = tmp_path / "report.pdf"
+    _, console = chromium(report, tmp_path, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
+    assert pdf.read_bytes().startswith(b"%PDF")
+    assert console == []
 
 
 # --- demo -----------------------------------------------------------------------------------------

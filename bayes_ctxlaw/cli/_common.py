@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from bayes_ctxlaw.errors import BayesCtxlawError, SpecificationError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OUT = Console()
 """For results."""
@@ -20,10 +25,33 @@ ERR = Console(stderr=True)
 
 DATASET_PREFIX = "dataset:"
 
+
+@dataclass
+class Settings:
+    """What options before the command say, for all commands.
+
+    Attributes
+    ----------
+    debug : bool
+        Whether every error shows its traceback.
+    """
+
+    debug: bool = False
+
+
+SETTINGS = Settings()
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+
 Draws = Annotated[int, typer.Option(min=4, help="Draws kept in each chain.")]
 Tune = Annotated[int, typer.Option(min=1, help="Draws to tune the sampler, not kept.")]
 Chains = Annotated[int, typer.Option(min=1, help="Independent chains.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print JSON instead of text; null is unknown or infinite."),
+]
 Mapping = Annotated[
     list[str] | None,
     typer.Option(
@@ -35,7 +63,7 @@ Mapping = Annotated[
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a command end with exit code 1 and one message for the package's own errors.
+    """Make a command end with a message and an exit code, whatever stopped it.
 
     Parameters
     ----------
@@ -44,6 +72,9 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     Returns
     -------
     callable
+        Of the package's own errors it shows the message alone, unless ``--debug`` was given. Any
+        other error is a defect: it goes on with a note that says so, for its traceback is all that
+        is known of it.
     """
 
     @wraps(command)
@@ -51,10 +82,44 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except BayesCtxlawError as error:
-            ERR.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            if SETTINGS.debug:
+                raise
+            _complain(f"Error: {error}")
             raise typer.Exit(1) from error
+        except KeyboardInterrupt as interrupt:
+            if SETTINGS.debug:
+                raise
+            _complain(f"Interrupted. {_sentence(str(interrupt))}".rstrip())
+            raise typer.Exit(INTERRUPTED) from interrupt
+        except _OF_TYPER:
+            raise
+        except Exception as error:
+            error.add_note(_DEFECT)
+            raise
 
     return reporting
+
+
+_OF_TYPER = (
+    typer.Exit,
+    typer.Abort,
+    *(k for k in typer.BadParameter.__mro__ if issubclass(k, Exception) and k is not Exception),
+)
+"""What is raised for wrong options and to end; of ``BadParameter`` with what it derives from."""
+
+_DEFECT = (
+    "This is a defect of bayes-ctxlaw, not of what you gave it. Please report it with the lines "
+    "above."
+)
+
+
+def _complain(text: str) -> None:
+    ERR.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _sentence(text: str) -> str:
+    """A message with a capital letter, as a sentence after another."""
+    return text[:1].upper() + text[1:]
 
 
 def say(text: str) -> None:
@@ -65,6 +130,17 @@ def say(text: str) -> None:
 def report_file(path: Path, meaning: str) -> None:
     """Name on stdout a file that was written."""
     OUT.print(f"{path}  {meaning}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(data: Any) -> None:
+    """Print plain data on stdout."""
+    OUT.print_json(json.dumps(data, allow_nan=False))
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table, index included, as plain data; null for what is not a finite number."""
+    text = table.reset_index().to_json(orient="records", double_precision=15)
+    return json.loads(text)
 
 
 def column_names(pairs: list[str] | None) -> dict[str, str]:

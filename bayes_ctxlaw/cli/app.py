@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from bayes_ctxlaw._version import __version__
-from bayes_ctxlaw.cli._common import OUT
+from bayes_ctxlaw.cli._common import OUT, SETTINGS
+from bayes_ctxlaw.cli.backtest import backtest
 from bayes_ctxlaw.cli.contrast import contrast
 from bayes_ctxlaw.cli.datasets import datasets
 from bayes_ctxlaw.cli.demo import demo
@@ -15,6 +16,7 @@ from bayes_ctxlaw.cli.fit import fit
 from bayes_ctxlaw.cli.plan import plan
 from bayes_ctxlaw.cli.predict import predict
 from bayes_ctxlaw.cli.read import read
+from bayes_ctxlaw.cli.report import report
 
 app = typer.Typer(
     name="bayes-ctxlaw",
@@ -22,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     # A defect shows Python's plain traceback; the package's own errors are one message.
     pretty_exceptions_enable=False,
+    epilog="**Exit codes.** 0: done. 1: it could not be done; the message says why (or a defect: a "
+    "traceback). 2: an option is wrong. 130: interrupted by Ctrl-C.",
 )
 
 
@@ -39,14 +43,18 @@ def _program(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of every error.")
+    ] = False,
 ) -> None:
     """Forecast language-model scores beyond the lengths and sizes evaluated, with intervals.
 
     Start with: `bayes-ctxlaw demo`
     """
+    SETTINGS.debug = debug
 
 
-for command in (demo, fit, predict, contrast, datasets, read):
+for command in (demo, read, fit, predict, contrast, backtest, report, datasets):
     app.command()(command)
 app.add_typer(plan, name="plan")
 

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from bayes_ctxlaw.cli._common import OUT, Force, check_output, report_file, reports_errors
+from bayes_ctxlaw.cli._common import (
+    OUT,
+    Force,
+    Json,
+    check_output,
+    print_json,
+    records,
+    report_file,
+    reports_errors,
+)
 from bayes_ctxlaw.datasets import list_datasets, load_dataset
 from bayes_ctxlaw.output import check_table_name, write_table
 
@@ -22,6 +31,7 @@ def datasets(
         Path | None, typer.Option(metavar="TABLE", help="Write the table: CSV or Parquet.")
     ] = None,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """List the bundled tables of scores, or write one to a file.
 
@@ -30,17 +40,23 @@ def datasets(
     if name is None:
         if out is not None:
             raise typer.BadParameter("say which table: datasets NAME --out FILE", param_hint="NAME")
-        _list()
+        if as_json:
+            print_json(records(list_datasets()))
+        else:
+            _list()
         return
     obs = load_dataset(name)
-    if out is None:
+    if as_json:
+        print_json(records(list_datasets().loc[[name]])[0])
+    elif out is None:
         for key, value in list_datasets().loc[name].items():
             OUT.print(f"{str(key).replace('_', ' ')}: {value}", markup=False, highlight=False)
-        return
-    check_output(out, force)
-    check_table_name(out)
-    write_table(obs.to_dataframe(), out)
-    report_file(out, f"{obs.sizes['obs_id']} observations of {name}")
+    if out is not None:
+        check_output(out, force)
+        check_table_name(out)
+        write_table(obs.to_dataframe(), out)
+        if not as_json:
+            report_file(out, f"{obs.sizes['obs_id']} observations of {name}")
 
 
 def _list() -> None:

@@ -2,75 +2,61 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bayes_ctxlaw.cli import _law
 from bayes_ctxlaw.cli._common import (
-    DATASET_PREFIX,
     ERR,
     Chains,
     Draws,
     Force,
+    Json,
     Mapping,
     Tune,
     check_output,
     column_names,
+    print_json,
+    records,
     report_file,
     reports_errors,
     say,
 )
-from bayes_ctxlaw.law import PENALTIES, SATURATIONS, LawTerms
-from bayes_ctxlaw.likelihoods import LIKELIHOODS
-
-Saturation = StrEnum("Saturation", {name: name for name in SATURATIONS})
-Penalty = StrEnum("Penalty", {name: name for name in PENALTIES})
-Likelihood = StrEnum("Likelihood", {name: name for name in ("auto", *LIKELIHOODS)})
-
-_DEFAULT = LawTerms()
-_CONTEXT = Saturation(_DEFAULT.context_term)
-_COMPUTE = Saturation(_DEFAULT.compute_term)
-_PENALTY = Penalty(_DEFAULT.penalty)
 
 
 @reports_errors
 def fit(
-    scores: Annotated[
-        str,
-        typer.Argument(
-            metavar="SCORES",
-            help="CSV or Parquet file of scores, or dataset:NAME for a bundled one.",
-        ),
-    ],
+    scores: _law.Scores,
     out: Annotated[Path, typer.Option(metavar="FIT.nc", help="File for the fit.")],
     map_: Mapping = None,
-    context_term: Annotated[
-        Saturation, typer.Option(help="Approach to the ceiling with prompt length.")
-    ] = _CONTEXT,
-    compute_term: Annotated[
-        Saturation, typer.Option(help="Approach to the ceiling with compute.")
-    ] = _COMPUTE,
-    penalty: Annotated[
-        Penalty, typer.Option(help="What happens where the prompt outgrows the window.")
-    ] = _PENALTY,
-    likelihood: Annotated[
-        Likelihood, typer.Option(help="Observation model; auto chooses by the scores.")
-    ] = Likelihood.auto,
+    context_term: _law.ContextTerm = _law.CONTEXT_TERM,
+    compute_term: _law.ComputeTerm = _law.COMPUTE_TERM,
+    penalty: _law.PenaltyTerm = _law.PENALTY,
+    zero_context: _law.ZeroContextTerm = _law.ZERO_CONTEXT,
+    dilution: _law.DilutionTerm = _law.DILUTION,
+    likelihood: _law.LikelihoodName = _law.Likelihood.auto,
     draws: Draws = 1000,
     tune: Tune = 1000,
     chains: Chains = 4,
+    thin: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sampler steps for every draw kept. [default: 6, one task: 4]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same draws.")] = None,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Fit the law to scores and save the fit.
+
+    Ctrl-C ends the sampling; what was drawn after the tuning is saved.
 
     Example: `bayes-ctxlaw fit scores.csv --map llm=model --map prompt_tokens=n_pmt --out fit.nc`
     """
     names = column_names(map_)
     check_output(out, force)
-    obs = _observations(scores, names)
+    obs = _law.observations(scores, names)
     from bayes_ctxlaw.context_law import ContextLaw
 
     law = ContextLaw(
@@ -78,36 +64,41 @@ def fit(
         compute_term=compute_term.value,
         penalty=penalty.value,
         likelihood=likelihood.value,
+        zero_context=zero_context.value,
+        dilution=dilution.value,
     )
     say(f"Fitting {obs.sizes['obs_id']} observations: {chains} chains of {tune} + {draws} draws")
-    law.fit(
-        obs,
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        random_seed=seed,
-        progressbar=ERR.is_terminal,
-    )
-    law.save(out)
-    _say_convergence(law)
-    report_file(out, "the fit, for bayes-ctxlaw predict or ContextLaw.load")
+    try:
+        law.fit(
+            obs,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            thin=thin,
+            random_seed=seed,
+            progressbar=ERR.is_terminal,
+        )
+    except KeyboardInterrupt:
+        if law.idata is not None:
+            _save(law, out, as_json)
+        raise
+    _save(law, out, as_json)
 
 
-def _observations(scores: str, names: dict[str, str]) -> Any:
-    from bayes_ctxlaw.datasets import load_dataset
-    from bayes_ctxlaw.observations import as_observations
-
-    if not scores.startswith(DATASET_PREFIX):
-        return as_observations(scores, **names)
-    if names:
-        raise typer.BadParameter("a bundled table needs no mapping", param_hint="--map")
-    return load_dataset(scores.removeprefix(DATASET_PREFIX))
-
-
-def _say_convergence(law: Any) -> None:
+def _save(law: Any, out: Path, as_json: bool) -> None:
     from bayes_ctxlaw.judgement import convergence, verdict
 
+    law.save(out)
     checks = convergence(law.idata)
+    if as_json:
+        posterior = law.idata["posterior"]
+        sizes = {"chains": posterior.sizes["chain"], "draws": posterior.sizes["draw"]}
+        passed = {"passed": bool(checks["passed"].all()), "checks": records(checks)}
+        interrupted = {"interrupted": "interrupted" in posterior.attrs}
+        rows = {"observations": law.obs.sizes["obs_id"]}
+        print_json({"fit": str(out)} | rows | sizes | interrupted | passed)
+        return
     for check, row in checks.iterrows():
         say(f"  {check}: {row['value']:.4g} (wanted: {row['wanted']})")
     say(verdict(checks))
+    report_file(out, "the fit, for bayes-ctxlaw predict or ContextLaw.load")

@@ -12,9 +12,12 @@ import xarray as xr
 
 from bayes_ctxlaw.cli._common import (
     Force,
+    Json,
     Mapping,
     check_output,
     column_names,
+    print_json,
+    records,
     report_file,
     reports_errors,
     say,
@@ -33,8 +36,12 @@ _FORM = "NAME=VALUE, or NAME=START:STOP:COUNT for a number (evenly spaced in its
 def predict(
     fit: Annotated[Path, typer.Argument(metavar="FIT.nc", help="A fit that was saved.")],
     out: Annotated[
-        Path, typer.Option(metavar="TABLE", help="File for the predictions, CSV or Parquet.")
-    ],
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="File for the predictions, CSV or Parquet. Needed unless --json is given.",
+        ),
+    ] = None,
     at: Annotated[
         Path | None,
         typer.Option(metavar="TABLE", help="Points to predict: a CSV or Parquet file."),
@@ -61,6 +68,7 @@ def predict(
     ] = NewLevels.error,
     seed: Annotated[int | None, typer.Option(min=0, help="By default that of the fit.")] = None,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Predict scores with intervals from a saved fit.
 
@@ -70,16 +78,20 @@ def predict(
     --set context_window=8192 --set prompt_tokens=50:131072:200 --out predictions.csv`
     """
     names = column_names(map_)
+    if out is None and not as_json:
+        raise typer.BadParameter("say where to write the table, or give --json", param_hint="--out")
     if (at is None) == (not set_):
         raise typer.BadParameter("give either a table (--at) or a grid (--set)", param_hint="--at")
     if set_ and names:
         raise typer.BadParameter("goes with a table (--at), not with a grid", param_hint="--map")
     axes = grid_axes(set_ or [])
     from bayes_ctxlaw.context_law import ContextLaw
+    from bayes_ctxlaw.judgement import interval_name
     from bayes_ctxlaw.output import check_table_name, prediction_table, write_table
 
-    check_output(out, force)
-    check_table_name(out)
+    if out is not None:
+        check_output(out, force)
+        check_table_name(out)
     design = grid(**axes) if at is None else as_design(at, **names)
     law = ContextLaw.load(fit)
     prediction = law.predict(
@@ -89,9 +101,14 @@ def predict(
         new_levels=new_levels.value,
         random_seed=seed,
     )
-    write_table(prediction_table(prediction), out)
+    table = prediction_table(prediction)
+    if out is not None:
+        write_table(table, out)
     _say_extrapolation(prediction)
-    report_file(out, _meaning(prediction))
+    if as_json:
+        print_json({"intervals": interval_name(prediction), "rows": records(table)})
+    elif out is not None:
+        report_file(out, f"{len(table)} rows with their {interval_name(prediction)}")
 
 
 def grid_axes(specs: list[str]) -> dict[str, Any]:
@@ -137,9 +154,3 @@ def _say_extrapolation(prediction: xr.Dataset) -> None:
             for axis, decades in most[most > 0].items()
         ]
         say(f"{rows} of {beyond.sizes['obs_id']} rows lie beyond the data: {', '.join(far)}")
-
-
-def _meaning(prediction: xr.Dataset) -> str:
-    from bayes_ctxlaw.judgement import interval_name
-
-    return f"{prediction.sizes['obs_id']} rows with their {interval_name(prediction)}"

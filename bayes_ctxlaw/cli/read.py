@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from bayes_ctxlaw.cli._common import (
     reports_errors,
     say,
 )
+from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.output import check_table_name, write_table
 
 
@@ -83,6 +85,14 @@ def read(
         str | None,
         typer.Option(metavar="NAME", help="inspect: argument of the tasks that holds the shots."),
     ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="lm-eval: tokenizer.json of the models' tokenizer, to count the tokens of the "
+            "logged prompts.",
+        ),
+    ] = None,
     map_: Mapping = None,
     repeats: Annotated[
         Repeats, typer.Option(help="What to do where the same was evaluated again.")
@@ -98,13 +108,15 @@ def read(
 ) -> None:
     """Read evaluation outputs into one table of scores, checked and ready for a fit.
 
-    Example: `bayes-ctxlaw read results --format lm-eval --metric acc --llms llms.csv --out obs.csv`
+    Example: `bayes-ctxlaw read results --format lm-eval --metric acc --tokenizer tokenizer.json
+    --llms llms.csv --out obs.csv`
     """
     names = column_names(map_)
     _refuse("--metric", metric, format_ in _HARNESSES)
     _refuse("--percent", percent, format_ in _HARNESSES)
     _refuse("--task", task, format_ in _EVALUATIONS)
     _refuse("--repeats", repeats is not Repeats.RAISE, format_ in _EVALUATIONS)
+    _refuse("--tokenizer", tokenizer, format_ is Format.LM_EVAL)
     _refuse("--shots", shots, format_ is Format.INSPECT)
     _refuse("--map", names, format_ is Format.TABLE)
     check_output(out, force)
@@ -122,6 +134,8 @@ def read(
         options |= {"metric": metric or None, "convert": by_name or None}
     if format_ is Format.INSPECT:
         options["shots"] = shots
+    if tokenizer is not None:
+        options["count_tokens"] = _counter(tokenizer)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         reading = _reader(format_)(folder, **options, **names)
@@ -147,6 +161,32 @@ def _reader(format_: Format) -> Any:
         Format.CONTEXT_SCALING: readers.read_context_scaling,
         Format.TABLE: readers.read_tables,
     }[format_]
+
+
+def _counter(path: Path) -> Any:
+    """Count the tokens of a text by a tokenizer on disk."""
+    if not path.is_file():
+        raise SpecificationError(
+            f"there is no file {path}. Give the tokenizer.json that comes with the model."
+        )
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise SpecificationError(
+            '--tokenizer needs the package tokenizers: pip install "bayes_ctxlaw[readers]".'
+        ) from error
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+    except ValueError as error:
+        raise SpecificationError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(content, dict) or "model" not in content:
+        raise SpecificationError(
+            f"{path} holds no tokenizer: it has no key 'model'. Give the tokenizer.json that comes "
+            "with the model, not its tokenizer_config.json."
+        )
+    loaded = Tokenizer.from_str(text)
+    return lambda text: len(loaded.encode(text).ids)
 
 
 def _hundredth(value: float) -> float:
