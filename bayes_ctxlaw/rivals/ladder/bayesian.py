@@ -232,6 +232,7 @@ def fit_bayesian(
             target_accept=TARGET_ACCEPT,
             random_seed=random_seed,
             progressbar=progressbar,
+            quiet=not progressbar,
             compute_convergence_checks=False,
         )
     groups = {
