@@ -44,19 +44,29 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=200)
     options = parser.parse_args()
     begin = time.perf_counter()
-    table = np.array([found(seed, (5.0, 5.0)) for seed in range(options.sets)])
-    for number, name in enumerate(("mean score", "kappa")):
-        test = scipy.stats.kstest(table[:, number], "uniform")
-        share = np.mean((table[:, number] < 0.05) | (table[:, number] > 0.95))
-        print(
-            f"no difference, {options.sets} sets, P(a > b) of the {name}: Kolmogorov-Smirnov "
-            f"D {test.statistic:.3f}, p {test.pvalue:.3f}; outside 0.05 to 0.95 in {share:.3f}"
-        )
+    rows = []
+    for seed in range(options.sets):
+        rows.append(found(seed, (5.0, 5.0)))
+        if len(rows) % 20 == 0:
+            report(np.array(rows))
+    table = np.array(rows)
     worst = table[:, 2]
     print(f"largest R-hat of a fit: median {np.median(worst):.3f}, at most {worst.max():.3f}")
     different = found(options.sets, (8.0, 3.0))
     print(f"kappa 8 against 3: P(kappa greater) {different[1]:.4f}")
     print(f"{time.perf_counter() - begin:.0f} s")
+
+
+def report(table: np.ndarray) -> None:
+    """Print the tests of the sets so far."""
+    for number, name in enumerate(("mean score", "kappa")):
+        test = scipy.stats.kstest(table[:, number], "uniform")
+        share = np.mean((table[:, number] < 0.05) | (table[:, number] > 0.95))
+        print(
+            f"no difference, {len(table)} sets, P(a > b) of the {name}: Kolmogorov-Smirnov "
+            f"D {test.statistic:.3f}, p {test.pvalue:.3f}; outside 0.05 to 0.95 in {share:.3f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from bayes_ctxlaw.sampling import _stopped
 
 PRESSED = """
 import os, signal, nutpie
+# A shell has those that it starts in the background ignore it, and they hand that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sample, pressed = nutpie.sample, []
 def press(chains):
     if not pressed and sum(chain.finished_draws > {draws} for chain in chains) >= {chains}:
@@ -34,7 +36,7 @@ def ended(folder, *options, draws, chains):
     arguments = ["fit", "dataset:helmet_icl", "--out", "fit.nc", "--seed", "1", *options]
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
