@@ -36,7 +36,7 @@ def ended(folder, *options, draws, chains):
     arguments = ["fit", "dataset:helmet_icl", "--out", "fit.nc", "--seed", "1", *options]
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
 
 
