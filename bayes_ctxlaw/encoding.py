@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -163,6 +164,12 @@ def _distinct(obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> list[st
 def _unique(labels: np.ndarray) -> tuple[str, ...]:
     """Labels in the order of first appearance."""
     return tuple(dict.fromkeys(labels.tolist()))
+
+
+def decades_beyond(log10: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    """How far numbers lie beyond a range, all as decimal logarithms; a rounding error is none."""
+    away = np.maximum(log10 - high, low - log10)
+    return np.where(away > 1e-9, away, 0.0)
 
 
 @dataclass(frozen=True)
@@ -322,7 +329,5 @@ class Encoding:
                 low, high = low / math.log(10), high / math.log(10)
             else:
                 low, high = math.log10(low), math.log10(high)
-            # A rounding error in log10 is no extrapolation.
-            beyond = np.maximum(value - high, low - value)
-            out[name] = np.where(beyond > 1e-9, beyond, 0.0)
+            out[name] = decades_beyond(value, low, high)
         return out

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 
 from bayes_ctxlaw.encoding import Strata
 from bayes_ctxlaw.law import law_arguments, log_by_length, log_saturation, window_end
@@ -205,9 +204,7 @@ def _information(mode: Mode) -> dict[str, np.ndarray]:
     for k in range(_PLACES + 1):
         away = rng.standard_normal(len(b)) if k else np.zeros(len(b))
         place = b + scipy.linalg.solve_triangular(root, away, lower=True, trans=1)
-        jac = fit.jacobian(fit.linearise(place)[2])
-        there = (jac.T @ (sp.diags_array(weight) @ jac)).toarray()
-        there[np.diag_indices_from(there)] += prior
+        there = fit.hessian(fit.jacobian(fit.linearise(place)[2]), weight, prior)
         # Eliminating from the last unknown on leaves each block's own precision on the diagonal.
         factor = scipy.linalg.cholesky(there[::-1, ::-1], lower=True)[::-1, ::-1]
         for name in fit.terms.parameters:

@@ -63,7 +63,7 @@ def run[Result](
         parallel = joblib.Parallel(**settings)
     calls = [joblib.delayed(_one)(function, name, arguments) for name, arguments in jobs.items()]
     results = {}
-    with _progress(len(calls), title, progressbar) as advance:
+    with progress(len(calls), title, progressbar) as advance:
         for name, result in parallel(calls):
             results[name] = result
             advance()
@@ -110,7 +110,7 @@ def _one[Result](
 
 
 @contextmanager
-def _progress(total: int, title: str, shown: bool) -> Iterator[Callable[[], None]]:
+def progress(total: int, title: str, shown: bool) -> Iterator[Callable[[], None]]:
     """Give a function to call after each job."""
     if not shown:
         yield lambda: None
@@ -121,6 +121,6 @@ def _progress(total: int, title: str, shown: bool) -> Iterator[Callable[[], None
     # In a notebook without ipywidgets rich would warn; it then writes plain text.
     plain = None if find_spec("ipywidgets") else False
     columns = TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True, force_jupyter=plain)) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda: progress.advance(task)
+    with Progress(*columns, console=Console(stderr=True, force_jupyter=plain)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)

@@ -152,14 +152,19 @@ class Objective:
             sp.diags_array(slopes[name]) @ self.layout.matrices[name] for name in slopes
         ).tocsr()
 
+    def hessian(self, jac: sp.csr_matrix, weight: np.ndarray, precision: np.ndarray) -> np.ndarray:
+        """Gauss-Newton Hessian of what `climb` makes small."""
+        hessian = (jac.T @ (sp.diags_array(weight) @ jac)).toarray()
+        hessian[np.diag_indices_from(hessian)] += precision
+        return hessian
+
     def climb(self, b: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Levenberg-Marquardt to the mode; returns it and the Gauss-Newton Hessian there."""
         damping = 1e-2
         for _ in range(_SWEEPS):
             residual, weight, slopes = self.linearise(b)
             jac = self.jacobian(slopes)
-            hessian = (jac.T @ (sp.diags_array(weight) @ jac)).toarray()
-            hessian[np.diag_indices_from(hessian)] += precision
+            hessian = self.hessian(jac, weight, precision)
             gradient = jac.T @ (weight * residual) - precision * (b - self.mean)
             variance = np.maximum((5.0 / weight - residual**2) / 4.0, 1e-12)
             before = self.loss(b, precision, variance)
@@ -263,9 +268,7 @@ class Mode:
         if "overdispersion" in start:
             fit.noise = float(np.exp(np.log(start["overdispersion"]).mean()))
         _, weight, slopes = fit.linearise(values)
-        jac = fit.jacobian(slopes)
-        hessian = (jac.T @ (sp.diags_array(weight) @ jac)).toarray()
-        hessian[np.diag_indices_from(hessian)] += fit.precision(scales)
+        hessian = fit.hessian(fit.jacobian(slopes), weight, fit.precision(scales))
         return Mode(fit, values, hessian, scales)
 
 

@@ -63,7 +63,7 @@ Mapping = Annotated[
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a command end with a message and an exit code, whatever stopped it.
+    """Make a command end with a message and an exit code for errors of the package and Ctrl-C.
 
     Parameters
     ----------
@@ -73,8 +73,7 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     -------
     callable
         Of the package's own errors it shows the message alone, unless ``--debug`` was given. Any
-        other error is a defect: it goes on with a note that says so, for its traceback is all that
-        is known of it.
+        other error is a defect, and its traceback all that is known of it: it goes on.
     """
 
     @wraps(command)
@@ -91,26 +90,8 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             _complain(f"Interrupted. {_sentence(str(interrupt))}".rstrip())
             raise typer.Exit(INTERRUPTED) from interrupt
-        except _OF_TYPER:
-            raise
-        except Exception as error:
-            error.add_note(_DEFECT)
-            raise
 
     return reporting
-
-
-_OF_TYPER = (
-    typer.Exit,
-    typer.Abort,
-    *(k for k in typer.BadParameter.__mro__ if issubclass(k, Exception) and k is not Exception),
-)
-"""What is raised for wrong options and to end; of ``BadParameter`` with what it derives from."""
-
-_DEFECT = (
-    "This is a defect of bayes-ctxlaw, not of what you gave it. Please report it with the lines "
-    "above."
-)
 
 
 def _complain(text: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bayes_ctxlaw.errors import FileFormatError, SpecificationError
-from bayes_ctxlaw.jobs import _progress
+from bayes_ctxlaw.jobs import progress
 
 ON_ERROR = ("raise", "skip")
 _SHOWN = 10  # faults of files named in one message
@@ -64,7 +64,7 @@ class Folder:
     ) -> list[Result]:
         """Read every file; faults of files are kept, to be told together by `settle`."""
         results = []
-        with _progress(len(jobs), title, self.progressbar and len(jobs) > 1) as advance:
+        with progress(len(jobs), title, self.progressbar and len(jobs) > 1) as advance:
             for job in jobs:
                 try:
                     results.append(read(job))

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw import jobs
-from bayes_ctxlaw.encoding import Encoding
+from bayes_ctxlaw.encoding import Encoding, decades_beyond
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.judgement import convergence
 from bayes_ctxlaw.observations import as_observations
@@ -330,9 +330,7 @@ def _beyond(train: xr.Dataset, test: xr.Dataset) -> dict[str, np.ndarray]:
     if "prompt_tokens" in train and "context_window" in train:
         return Encoding.of(train, {}).extrapolation(test)
     low, high = np.log10([train["compute"].values.min(), train["compute"].values.max()])
-    compute = np.log10(test["compute"].values.astype(float))
-    away = np.maximum(low - compute, compute - high)
-    return {"compute": np.where(away > 1e-9, away, 0.0)}
+    return {"compute": decades_beyond(np.log10(test["compute"].values.astype(float)), low, high)}
 
 
 def _fitted(forecaster: Any, train: xr.Dataset, settings: _Settings) -> Any:

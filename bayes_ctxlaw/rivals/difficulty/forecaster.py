@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_ctxlaw.encoding import level_labels
+from bayes_ctxlaw.encoding import decades_beyond, level_labels
 from bayes_ctxlaw.errors import NotFittedError, ObservationError, SpecificationError
 from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.predict import check_options, summarise
@@ -306,5 +306,4 @@ class _Reach:
         widest = np.array([every[:, 0].min(), every[:, 1].max()])
         low, high = np.array([self.edges.get(t, widest) for t in level_labels(at, "task")]).T
         value = np.log10(at["compute"].values.astype(float))
-        beyond = np.maximum(value - high, low - value)
-        return {"compute": np.where(beyond > 1e-9, beyond, 0.0)}
+        return {"compute": decades_beyond(value, low, high)}

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw._faults import Described, Faults
-from bayes_ctxlaw.encoding import level_labels
+from bayes_ctxlaw.encoding import decades_beyond, level_labels
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.schema import OBS_DIM
 
@@ -211,6 +211,5 @@ def place(at: xr.Dataset, runs: Runs, by_compute: bool, tokens_per_param: float 
     for name, values in zip(AXES, (compute, n, d), strict=True):
         if name == "compute" or not by_compute:
             log, seen = np.log10(values), np.log10(runs.ends[name].to_numpy())
-            away = np.maximum(log - seen.max(), seen.min() - log)
-            beyond[name] = np.where(away > 1e-9, away, 0.0)  # a rounding error is none
+            beyond[name] = decades_beyond(log, seen.min(), seen.max())
     return Place(np.log(n), np.log(d), np.log(compute), beyond)
