@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_ctxlaw.encoding import Encoding
-from bayes_ctxlaw.law import PARAMETERS
+from bayes_ctxlaw.encoding import Encoding, level_dim
+from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.priors import Prior
 
 DATASETS = ("montgomery2025", "helmet_icl")
@@ -35,10 +35,13 @@ class Data:
     score, chance, edge, inverse_items : ndarray
         The score, its chance level, half an item as a share, one item as a share.
     labels, codes : dict
-        By level: its labels, and the position of every row's label among them.
+        By level: its labels, and the position of every row's label among them. A level has the
+        name of its dimension, so that ``task:llm`` is ``task_llm`` in names of variables, too.
     levels : dict of str to tuple of str
         Level → parameters it may act on; only levels that the data have.
     priors : dict of str to Prior
+    terms : LawTerms
+        Form of the law; the rivals follow `zero_context` and `dilution`.
     """
 
     x: np.ndarray
@@ -52,6 +55,7 @@ class Data:
     codes: dict[str, np.ndarray]
     levels: dict[str, tuple[str, ...]]
     priors: Mapping[str, Prior]
+    terms: LawTerms
 
     @classmethod
     def of(
@@ -60,6 +64,7 @@ class Data:
         encoding: Encoding,
         levels: Mapping[str, tuple[str, ...]],
         priors: Mapping[str, Prior],
+        terms: LawTerms,
     ) -> Data:
         """Arrays of the observations `obs` under a fit's references and labels."""
         if "prompt_tokens_sd" in obs:
@@ -69,6 +74,10 @@ class Data:
         items = obs["n_items"].values.astype(float) if "n_items" in obs else none
         score = obs["score"].values.astype(float) if "score" in obs else none
         known = ~np.isnan(items)
+        codes = {level_dim(level): encoding.codes(obs, level) for level in encoding.labels}
+        if unseen := [level for level, every in codes.items() if every.min() < 0]:
+            # A code of -1 would be taken for the last label.
+            raise SystemExit(f"labels that the fit never saw: {', '.join(unseen)}")
         return cls(
             x=np.log(obs["compute"].values / encoding.compute_reference),
             z=np.log(tokens / encoding.prompt_tokens_reference),
@@ -78,10 +87,15 @@ class Data:
             # A thousand items stand in where nobody said how many there were.
             edge=0.5 / (np.where(known, items, 1000.0) + 1.0),
             inverse_items=np.where(known, 1.0 / items, 0.0),
-            labels=dict(encoding.labels),
-            codes={level: encoding.codes(obs, level) for level in encoding.labels},
-            levels={level: names for level, names in levels.items() if level in encoding.labels},
+            labels={level_dim(level): every for level, every in encoding.labels.items()},
+            codes=codes,
+            levels={
+                level_dim(level): tuple(name for name in names if name in terms.parameters)
+                for level, names in levels.items()
+                if level in encoding.labels
+            },
             priors=priors,
+            terms=terms,
         )
 
     @classmethod
@@ -89,10 +103,10 @@ class Data:
         """The same from a ``ContextLaw`` whose ``build_model(obs)`` was called."""
         terms = law.terms.context_term, law.terms.compute_term, law.terms.penalty
         if terms != ("power", "exponential", "log_logistic"):
-            raise SystemExit(f"the rivals are written for the default law, not for {terms}")
+            raise SystemExit(f"the rivals know the default terms only, not {terms}")
         if law.spec.likelihood != "student_t":
             raise SystemExit(f"the rivals know the Student-t only, not {law.spec.likelihood}")
-        return cls.of(law.obs, law.encoding, law.levels, law.priors)
+        return cls.of(law.obs, law.encoding, law.levels, law.priors, law.terms)
 
     def acting(self, parameter: str) -> list[str]:
         """Levels that may shift a parameter: each has a scale."""
@@ -108,7 +122,7 @@ class Data:
     def shared_names(self) -> dict[str, str | None]:
         """Parameters in which every way of writing the model is compared, with their dimension."""
         names: dict[str, str | None] = {}
-        for parameter in PARAMETERS:
+        for parameter in self.terms.parameters:
             names[f"mu_{parameter}"] = None
             names |= dict.fromkeys(f"{parameter}_{lv}_sd" for lv in self.acting(parameter))
             names |= {f"{parameter}_{level}": level for level in self.varying(parameter)}

@@ -19,8 +19,6 @@ import pytensor.tensor as pt
 import xarray as xr
 from _common import Clock, Data, clocked, outcome
 
-from bayes_ctxlaw.law import PARAMETERS
-
 
 def _log_score(value: Any, location: Any, scale: Any) -> Any:
     """Log-density of a Student-t(4) score censored to [0, 1]."""
@@ -38,6 +36,22 @@ def _draw_score(location: Any, scale: Any, rng: Any = None, size: Any = None) ->
     return np.clip(location + scale * rng.standard_t(4, size=size), 0.0, 1.0)
 
 
+def _mean_score(data: Data, total: dict[str, Any]) -> Any:
+    """P, from the totals of the parameters."""
+    compute = -pt.expm1(-pt.exp(total["A"] + pt.exp(total["alpha"]) * data.x))
+    rise = pt.exp(total["beta"]) * data.z
+    if "rho" in total:
+        # log(ρ + (1 − ρ) e^rise), written so that no exponential overflows.
+        rise = pt.softplus(rise - total["rho"]) - pt.softplus(-total["rho"])
+    inside = compute * pm.math.sigmoid(total["B"] + rise)
+    if "D" in total:
+        inside = inside * pm.math.sigmoid(-total["D"] - pt.exp(total["eta"]) * data.w)
+    # Below 0 the effective window moves at a quarter of the rate; 0.1 rounds the corner.
+    delta = 0.25 * total["delta"] + 0.075 * pt.softplus(total["delta"] / 0.1)
+    window = pm.math.sigmoid(-pt.exp(total["kappa"]) * (data.w - delta))
+    return window * (data.chance + (1.0 - data.chance) * inside)
+
+
 def build(obs: xr.Dataset, law: Any, censored: bool = False) -> pm.Model:
     """The model; `law` is a ContextLaw on which ``build_model(obs)`` was called.
 
@@ -49,7 +63,7 @@ def build(obs: xr.Dataset, law: Any, censored: bool = False) -> pm.Model:
     data = Data.of_law(obs, law)
     with pm.Model(coords=data.labels | {"obs_id": np.arange(len(data.score))}) as model:
         total = {}
-        for name in PARAMETERS:
+        for name in data.terms.parameters:
             prior = data.priors[name]
             total[name] = pm.Normal(f"mu_{name}", prior.loc, prior.scale)
             for level in data.acting(name):
@@ -59,11 +73,7 @@ def build(obs: xr.Dataset, law: Any, censored: bool = False) -> pm.Model:
                     effect = pm.Deterministic(f"{name}_{level}", raw * sd, dims=level)
                     total[name] = total[name] + effect[data.codes[level]]
 
-        compute = -pt.expm1(-pt.exp(total["A"] + pt.exp(total["alpha"]) * data.x))
-        context = pm.math.sigmoid(total["B"] + pt.exp(total["beta"]) * data.z)
-        window = pm.math.sigmoid(-pt.exp(total["kappa"]) * (data.w - total["delta"]))
-        mean = window * (data.chance + (1.0 - data.chance) * compute * context)
-
+        mean = _mean_score(data, total)
         phi = pm.HalfNormal("overdispersion", data.priors["overdispersion"].scale, dims="task")
         p = data.edge + (1.0 - 2.0 * data.edge) * mean
         variance = p * (1.0 - p) * (data.inverse_items + phi[data.codes["task"]] ** 2)

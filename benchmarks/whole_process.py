@@ -26,6 +26,7 @@ import xarray as xr
 from _common import DATASETS, forecast_table
 
 import bayes_ctxlaw as bcl
+from bayes_ctxlaw.law import LawTerms
 
 HERE = Path(__file__).resolve().parent
 
@@ -68,6 +69,8 @@ def main() -> None:
 
 
 def compare(options: argparse.Namespace, folder: Path) -> None:
+    if bcl.ContextLaw().terms != LawTerms():
+        raise SystemExit("the rival takes its terms from LawTerms(), whose defaults are others")
     environment = dict(os.environ)
     if options.cold:
         flags = [environment.get("PYTENSOR_FLAGS", ""), f"base_compiledir={folder / 'pytensor'}"]
