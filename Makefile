@@ -1,8 +1,11 @@
 # Two commands are enough on a machine with Python >= 3.12: `make demo` and `make test`.
 # Variables: PYTHON       the interpreter to make .venv with (default: the first that fits)
 #            PYTEST_ARGS  arguments for pytest; by default those marked slow are left out
+#            DOCS         the folder for the documentation (default: docs/_build/html)
 # The recovery of parameters from twenty simulated sets takes minutes by itself: make test-slow.
 PYTEST_ARGS ?= -m "not slow"
+# Where `make docs` puts the pages.
+DOCS ?= docs/_build/html
 
 # Chains run side by side and already fill the cores; BLAS threads under each of them would only
 # fight for the same cores. The matrices here are small, so one thread loses nothing.
@@ -45,10 +48,9 @@ format: ## mend style and format where ruff can
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
 
-docs: ## build the documentation into docs/_build/html
-	@test -f docs/conf.py || { echo "docs/conf.py is missing: there is no documentation to build" >&2; exit 1; }
-	@./scripts/setup_env.sh docs
-	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+# tests/test_docs.py runs this recipe.
+docs: env ## build the documentation into docs/_build/html; a warning is an error
+	@$(BIN)/python -m sphinx -W --keep-going -b html docs $(DOCS)
 
 clean: ## remove caches, build output and the demo's output; .venv stays
 	@rm -rf build dist bayes-ctxlaw-demo docs/_build docs/jupyter_execute docs/notebooks

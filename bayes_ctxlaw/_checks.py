@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayes_ctxlaw._faults import SHOWN, Described, Faults, show_label
 from bayes_ctxlaw._tables import BLANK_WORDS, replaced
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.schema import (
     CARRIED,
     CONTEXT,
@@ -43,7 +44,7 @@ def suggest_column(missing: str, columns: Sequence[str]) -> str:
     near = [lower[n] for n in OTHER_NAMES.get(missing, ()) if n in lower]
     near += [lower[c] for c in difflib.get_close_matches(missing, lower, n=2, cutoff=0.7)]
     near = [c for c in dict.fromkeys(near) if c not in SCHEMA]
-    return f" Perhaps {missing}={near[0]!r}?" if near else ""
+    return f" Perhaps {wording().column(missing, near[0])}?" if near else ""
 
 
 def check_missing(
@@ -68,10 +69,10 @@ def check_missing(
         if name == "score" and not items:
             text += " Give it, or `n_correct` and `n_items`, from which it follows."
         if name in CONTEXT and not items:
-            text += " (Training runs for a TaskLadder have none: needs_context=False.)"
+            text += f" ({wording().no_context()})"
         if mappable:
             text += suggest_column(name, columns) or (
-                f" Name the column that holds it: {name}='…'. The columns are: "
+                f" Name the column that holds it: {wording().column(name)}. The columns are: "
                 f"{', '.join(map(str, columns)) or 'none'}."
             )
         faults.table(text)
@@ -184,7 +185,7 @@ def check_labels(name: str, column: pd.Series, faults: Faults) -> np.ndarray:
         text = ~blank
     else:
         text = np.array([isinstance(v, str) for v in values], bool)
-    advice = "Convert the column, for instance by df[...].astype(str)."
+    advice = f"Convert the column{wording().in_pandas('df[...].astype(str)')}."
     faults.rows(name, ~text & ~blank, values.__getitem__, SCHEMA[name].allowed, advice)
     result = np.full(len(values), "", dtype=object)
     codes, words = pd.factorize(values[text])
@@ -197,7 +198,8 @@ def check_labels(name: str, column: pd.Series, faults: Faults) -> np.ndarray:
     some = "Label every row (for instance 'none')" if SCHEMA[name].status == "optional" else ""
     advice = f"{some} or leave the whole column out." if some else "Label every row."
     faults.rows(name, blank | empty, values.__getitem__, SCHEMA[name].allowed, advice)
-    advice = "'PI ' and 'PI' would be two levels: strip the column, df[...].str.strip()."
+    shown = wording().in_pandas("df[...].str.strip()")
+    advice = f"'PI ' and 'PI' would be two levels: strip the column{shown}."
     faults.rows(name, padded, values.__getitem__, SCHEMA[name].allowed, advice)
     return result
 
@@ -224,8 +226,8 @@ def check_carried(name: str, column: pd.Series, faults: Faults) -> np.ndarray:
     found = "true/false and blanks" if kind == "boolean" else f"{kind} values ({dtype})"
     faults.table(
         f"{faults.name(name)}, carried along, holds {found}. A carried column holds one of: "
-        "numbers, text, true/false without blanks, dates without time zone. Convert it, for "
-        "instance by df[...].astype(str), or drop it."
+        "numbers, text, true/false without blanks, dates without time zone. Convert it"
+        f"{wording().in_pandas('df[...].astype(str)')}, or drop it."
     )
     return np.full(len(column), np.nan)
 

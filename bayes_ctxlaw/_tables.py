@@ -17,15 +17,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import BayesCtxlawError, FileFormatError, ObservationError
 from bayes_ctxlaw.schema import OBS_DIM
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
-SUPPORTED = (
-    "a pandas DataFrame, a path to a CSV (.csv, .csv.gz) or Parquet (.parquet, .pq) file, "
-    "an xarray Dataset, or a list of dicts"
-)
 
 # Spellings of "no value" in a column of numbers. In a column of labels they are ordinary words:
 # "None" is a perfectly good name for a context-extension technique.
@@ -56,7 +53,8 @@ def read_table(data: object, text_columns: frozenset[str] = frozenset()) -> Tabl
     elif hasattr(data, "to_pandas"):
         advice = " Pass .to_pandas() of it."
     raise ObservationError(
-        f"A {type(data).__name__} cannot be read as observations. Give {SUPPORTED}.{advice}"
+        f"A {type(data).__name__} cannot be read as observations. Give "
+        f"{wording().tables()}.{advice}"
     )
 
 
@@ -64,8 +62,8 @@ def read_table(data: object, text_columns: frozenset[str] = frozenset()) -> Tabl
 def _(data: pd.DataFrame, text_columns: frozenset[str] = frozenset()) -> Table:
     if data.columns.nlevels > 1:
         raise ObservationError(
-            "The DataFrame has several levels of column names. Give it one level, for instance by "
-            "df.columns = ['_'.join(c) for c in df.columns]."
+            "The DataFrame has several levels of column names. Give it one level"
+            f"{wording().in_pandas("df.columns = ['_'.join(c) for c in df.columns]")}."
         )
     labels = data.index.to_numpy()
     named = [n for n in data.index.names if n is not None]
@@ -74,7 +72,7 @@ def _(data: pd.DataFrame, text_columns: frozenset[str] = frozenset()) -> Table:
         twice = ", ".join(clash or map(str, named))
         raise ObservationError(
             f"The DataFrame's index has a name that is used twice ({twice}). Rename or drop one of "
-            "the two, for instance by df.reset_index(drop=True)."
+            f"the two{wording().in_pandas('df.reset_index(drop=True)')}."
         )
     # Named index levels are data (a groupby leaves them); an unnamed index only labels the rows.
     frame = data.reset_index(level=named) if named else data
@@ -248,8 +246,7 @@ def _csv_header(path: Path) -> list[str]:
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise FileFormatError(
             f"{path.name} seems to be separated by something other than commas: its header is "
-            f"{names[0][:80]!r}. Read it with pandas.read_csv(path, sep=...) and pass the "
-            "DataFrame."
+            f"{names[0][:80]!r}. {wording().other_separator()}"
         )
     return names
 
@@ -291,7 +288,7 @@ def _existing(data: str | Path) -> Path:
     path = Path(data)
     if not path.is_file():
         kind = "is a directory, not a file" if path.is_dir() else "does not exist"
-        raise FileFormatError(f"{str(data)!r} {kind}. Give {SUPPORTED}.")
+        raise FileFormatError(f"{str(data)!r} {kind}. Give {wording().tables()}.")
     _kind(path)
     return path
 
@@ -304,8 +301,7 @@ def _kind(path: Path) -> str:
         return "parquet"
     raise FileFormatError(
         f"{path.name!r} is of a kind that is not read here. Supported are "
-        f"{', '.join(CSV_SUFFIXES + PARQUET_SUFFIXES)}. Read any other file with pandas or xarray "
-        "and pass the DataFrame or Dataset."
+        f"{', '.join(CSV_SUFFIXES + PARQUET_SUFFIXES)}. {wording().other_table()}"
     )
 
 

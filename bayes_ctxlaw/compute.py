@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 
 
@@ -202,8 +203,8 @@ training_flops(n_params, train_tokens) for any other.
     if within:
         raise UnknownLabelError(
             f"{name!r} does not say which model of the compute registry it is: "
-            f"{' or '.join(within)}? Write such a name in full, or use "
-            "training_flops(n_params, train_tokens) for any other."
+            f"{' or '.join(within)}? Write such a name in full, or "
+            f"{wording().compute_of_others()} for any other."
         )
     base = [full for key, full in known.items() if _in_order(key, words)]
     if base:
@@ -212,8 +213,8 @@ training_flops(n_params, train_tokens) for any other.
         raise UnknownLabelError(
             f"{name!r} is not in the compute registry. It says more than {' or '.join(base)}, "
             "which is there, and may be another checkpoint: of another version, or with an "
-            "extended window. If it has the same training compute, write that name; otherwise use "
-            "training_flops(n_params, train_tokens, extension_tokens)."
+            "extended window. If it has the same training compute, write that name; otherwise "
+            f"{wording().compute_of_others(extended=True)}."
         )
     text = "-".join(words)
     names = {"-".join(key): full for key, full in known.items()}
@@ -221,8 +222,8 @@ training_flops(n_params, train_tokens) for any other.
     nearest = f"The nearest names are {', '.join(near)}. " if near else ""
     raise UnknownLabelError(
         f"There is no model {name!r} in the compute registry. {nearest}"
-        f"list_models() shows all {len(known)}; for any other model use "
-        "training_flops(n_params, train_tokens)."
+        f"{wording().list_of_models(len(known))}; for any other model "
+        f"{wording().compute_of_others()}."
     )
 
 

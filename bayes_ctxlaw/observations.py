@@ -16,6 +16,7 @@ import xarray as xr
 from bayes_ctxlaw import _checks as checks
 from bayes_ctxlaw._faults import Faults
 from bayes_ctxlaw._tables import Table, read_table
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.compute import training_flops
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.schema import CARRIED, CONTEXT, LABELS, OBS_DIM, REQUIRED, SCHEMA
@@ -246,14 +247,15 @@ def check_mapping(columns: list[Any], column_names: dict[str, str]) -> None:
             )
         elif column not in columns:
             meant = _close(column, [str(c) for c in columns])
-            faults.append(f"{name}={column!r}: there is no column {column!r}{meant}.")
+            said = wording().column(name, column)
+            faults.append(f"{said}: there is no column {column!r}{meant}.")
         else:
             faults += _collisions(name, column, columns, taken)
             taken[column] = name
     if faults:
         shown = ", ".join(map(str, columns)) or "none"
         raise SpecificationError(
-            f"{' '.join(faults)} Write: canonical name = name of your column. Your columns are: "
+            f"{' '.join(faults)} {wording().columns()} Your columns are: "
             f"{shown}. The canonical names are: {', '.join(valid)}."
         )
 
@@ -265,17 +267,17 @@ def _close(name: str, names: list[str]) -> str:
 
 def _collisions(name: str, column: str, columns: list[Any], taken: dict[str, str]) -> list[str]:
     """What is wrong with calling the existing `column` by the canonical `name`."""
-    faults = []
+    faults, said = [], wording().column(name, column)
     if column in taken:
         faults.append(f"The column {column!r} is used for {taken[column]!r} and for {name!r}.")
     if name != column and name in columns:
         faults.append(
-            f"{name}={column!r}: your table already has a column {name!r}, which this would "
+            f"{said}: your table already has a column {name!r}, which this would "
             "displace. Rename or drop that column first."
         )
     if name != column and column in SCHEMA:
         faults.append(
-            f"{name}={column!r}: your column {column!r} carries another name of the schema. If it "
+            f"{said}: your column {column!r} carries another name of the schema. If it "
             f"does hold {name!r}, rename it in the table first."
         )
     return faults
@@ -384,8 +386,8 @@ def _row_numbers(frame: pd.DataFrame, faults: Faults) -> np.ndarray:
         or given.duplicated().any()
     ):
         faults.table(
-            f"`{OBS_DIM}` numbers the rows, so it must hold whole numbers, each once. Renumber, "
-            f"for instance by df.assign({OBS_DIM}=range(len(df))), or leave it out."
+            f"`{OBS_DIM}` numbers the rows, so it must hold whole numbers, each once. Renumber"
+            f"{wording().in_pandas(f'df.assign({OBS_DIM}=range(len(df)))')}, or leave it out."
         )
         return np.arange(len(frame))
     return given.to_numpy(dtype=np.int64)

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import law_arguments, mean_score
@@ -142,7 +143,7 @@ class Predictor:
                 faults.append(f"`task`: {', '.join(map(repr, unseen[:5]))} not in the fit")
         if faults:
             raise UnknownLabelError(
-                "; ".join(faults) + '. Correct the labels, or pass new_levels="uncertainty" to '
+                f"{'; '.join(faults)}. Correct the labels, or pass {wording().new_levels()} to "
                 "draw the effect of an unseen label from what such labels vary by."
             )
 

@@ -204,14 +204,83 @@ def test_debug_shows_the_traceback_of_an_error():
     assert not isinstance(run("fit", "none.csv", "--out", "f.nc").exception, FileFormatError)
 
 
-def test_a_defect_keeps_its_traceback(monkeypatch):
+def program(error, *arguments):
+    """The program as from a shell, where loading a bundled table raises an error."""
+    code = (
+        "import sys, bayes_ctxlaw.cli.datasets as broken\n"
+        "from bayes_ctxlaw.cli import main\n"
+        "def load_dataset(name):\n"
+        f"    error = {error}\n"
+        "    error.add_note('While working on the first fold.')\n"
+        "    raise error\n"
+        "broken.load_dataset = load_dataset\n"
+        f"sys.argv = {['bayes-ctxlaw', *arguments]}\n"
+        "main()"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        ("ZeroDivisionError('division\\nby zero')", "ZeroDivisionError: division by zero"),
+        ("AssertionError()", "AssertionError"),
+        ("KeyError('x' * 9999)", "KeyError"),
+        ("TimeoutError('no answer')", "TimeoutError: no answer"),  # an OSError without a number
+        ("EOFError('no more')", "EOFError: no more"),  # which typer would take for an abort
+    ],
+)
+def test_a_defect_is_a_message_with_its_own_exit_code(error, named):
+    result = program(error, "datasets", "montgomery2025")
+    assert result.returncode == 70
+    assert result.stdout == ""
+    first, *rest = result.stderr.splitlines()
+    assert first.startswith("Defect: ")
+    assert named in first
+    assert len(result.stderr) < 1000
+    assert "Traceback" not in result.stderr
+    assert f"a defect of bayes-ctxlaw {__version__}, not of what you gave" in rest[-1]
+    assert rest[-1].endswith("run it again as: bayes-ctxlaw --debug …")
+    if "EOF" not in error:
+        assert rest[0] == "While working on the first fold."
+
+
+def test_debug_shows_the_traceback_of_a_defect():
+    result = program("ZeroDivisionError('by zero')", "--debug", "datasets", "montgomery2025")
+    assert result.returncode == 70
+    assert result.stderr.startswith("Traceback (most recent call last)")
+    assert "in load_dataset" in result.stderr
+    assert "Defect" not in result.stderr
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        ("SystemExit(5)", 5, ""),
+        ("KeyboardInterrupt('so far.')", 130, "Interrupted. So far."),
+        ("PermissionError(13, 'Permission denied', 'f.csv')", 1, "refuses: f.csv: Permission d"),
+        ("MemoryError('2 GB')", 1, "not enough memory (2 GB)"),
+        ("BrokenPipeError(32, 'Broken pipe')", 1, ""),
+    ],
+)
+def test_what_is_no_defect_is_not_called_one(error, code, message, debug):
+    result = program(error, *debug, "datasets", "montgomery2025")
+    assert result.returncode == code
+    assert "Defect" not in result.stderr
+    if not debug:
+        assert message in result.stderr
+        assert bool(message) == bool(result.stderr)
+
+
+def test_a_defect_goes_through_the_application_as_it_is(monkeypatch):
     def fit(self, obs, **settings):
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(FakeLaw, "fit", fit)
     result = run("fit", "dataset:montgomery2025", "--out", "f.nc")
-    assert result.exit_code == 1
     assert isinstance(result.exception, ZeroDivisionError)
+    assert not Path("f.nc").exists()
 
 
 def test_wrong_options_have_their_own_exit_code():
@@ -237,12 +306,15 @@ def test_an_interrupted_fit_is_saved_if_there_is_one(monkeypatch, kept):
     assert ("f.nc" in result.stdout) == kept
 
 
-def test_exit_codes_are_in_the_help():
+def test_exit_codes_are_in_the_help_and_on_the_page():
+    page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    assert all(f"| {code} |" in page for code in (0, 1, 2, 70, 130))
     text = plain(run("--help").stdout)
     for words in (
         "0: done",
         "1: it could not be done",
         "2: an option is wrong",
+        "70: a defect",
         "130: interrupted",
     ):
         assert words in text
@@ -297,6 +369,13 @@ def test_predict_refuses_what_it_cannot_use(saved, arguments, code, message):
     result = run("predict", saved, "--out", "p.csv", *arguments)
     assert result.exit_code == code
     assert message in plain(result.stderr)
+
+
+def test_advice_is_given_in_options(scores):
+    missing = run("fit", scores, "--out", "f.nc")
+    assert "Perhaps --map llm=model?" in missing.stderr
+    assert "='" not in missing.stderr
+    assert "needs_context" not in missing.stderr
 
 
 def test_predict_refuses_unknown_kinds_of_table_and_existing_ones(saved):
@@ -387,4 +466,5 @@ def test_datasets_refuses_unknown_names_and_a_file_without_a_name():
     unknown = run("datasets", "helmet")
     assert unknown.exit_code == 1
     assert "There is no bundled data set 'helmet'" in unknown.stderr
+    assert "give its file to fit or backtest" in unknown.stderr
     assert run("datasets", "--out", "h.csv").exit_code == 2

@@ -1,6 +1,8 @@
 """``bayes-ctxlaw backtest``: words, files, exit codes, and the numbers of ``bcl.backtest``."""
 
+import inspect
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,7 +12,8 @@ from typer.testing import CliRunner
 
 import bayes_ctxlaw as bcl
 from bayes_ctxlaw.cli import app
-from bayes_ctxlaw.cli.backtest import split_of
+from bayes_ctxlaw.cli._forecasters import Forecaster, RivalOptions, forecasters
+from bayes_ctxlaw.cli._splits import SPLITS, Horizon, split_of
 from bayes_ctxlaw.errors import SpecificationError
 
 
@@ -95,12 +98,23 @@ def test_the_law_is_tested_with_its_options_beside_least_squares(scores):
     [
         ("beyond-context=10000", {}, "beyond_context(10000)"),
         ("beyond-context=1e4", {"in_window": True}, "beyond_context(10000, in_window=True)"),
+        ("beyond-context=1e4", {"in_window": False}, "beyond_context(10000, in_window=False)"),
         ("beyond-compute=1e24", {}, "beyond_compute(1e+24)"),
         ("beyond-window", {}, "beyond_window(1)"),
         ("beyond-window=0.5", {}, "beyond_window(0.5)"),
         ("longest-in-window", {}, "longest_in_window(0.25)"),
         ("rolling-context=4000,16000", {}, "rolling_context([4000, 16000], horizon='next')"),
         ("rolling-compute=1e23", {}, "rolling_compute([1e+23], horizon='next')"),
+        (
+            "rolling-context=4000,16000",
+            {"in_window": False, "horizon": Horizon.ALL},
+            "rolling_context([4000, 16000], in_window=False, horizon='all')",
+        ),
+        (
+            "rolling-compute=1e23,1e24",
+            {"horizon": Horizon.ALL},
+            "rolling_compute([1e+23, 1e+24], horizon='all')",
+        ),
         ("leave-out=task:family", {}, "leave_out('task:family')"),
         ("leave-out=llm", {"labels": ["a", "b"]}, "leave_out('llm', ['a', 'b'])"),
     ],
@@ -119,6 +133,8 @@ def test_splits_by_name(text, options, expected):
         ("beyond-context=1,2", {}),
         ("leave-out", {}),
         ("beyond-compute=1e24", {"in_window": True}),
+        ("beyond-window", {"in_window": False}),
+        ("beyond-context=1e4", {"horizon": Horizon.NEXT}),
         ("beyond-compute=1e24", {"labels": ["a"]}),
     ],
 )
@@ -144,10 +160,178 @@ def test_scores_without_prompts_are_for_forecasters_that_need_none(monkeypatch):
     assert needy.exit_code == 1
     assert "`prompt_tokens`" in needy.stderr
     seen = []
-    monkeypatch.setattr("bayes_ctxlaw.rivals.TaskLadder", lambda: seen.append("made") or TaskMean())
+    monkeypatch.setattr(
+        "bayes_ctxlaw.rivals.TaskLadder", lambda *_, **__: seen.append("made") or TaskMean()
+    )
     result = run("points.csv", "--split", "beyond-compute=1e20", "--forecaster", "task-ladder")
     assert result.exit_code == 0, result.stderr
     assert seen == ["made"]
+
+
+def test_past_the_window_and_the_horizon_reach_the_split():
+    past = run(*RIVAL, "--split", "beyond-context=10000", "--past-window", "--json")
+    assert past.exit_code == 0, past.stderr
+    found = json.loads(past.stdout)
+    assert "beyond_context(10000, in_window=False)" in found["sentence"]
+    assert found["fits"][0]["test"] == 9  # 21 beyond, of which 12 fit their window
+    rolling = ("--split", "rolling-context=4000,16000", "--json")
+    tests = {}
+    for horizon in ("next", "all"):
+        result = run(*RIVAL, *rolling, "--horizon", horizon)
+        assert result.exit_code == 0, result.stderr
+        tests[horizon] = [fit["test"] for fit in json.loads(result.stdout)["fits"]]
+    assert tests == {"next": [24, 18], "all": [42, 18]}
+    assert run(*RIVAL, *rolling, "--horizon", "last").exit_code == 2
+    assert run(*RIVAL, *rolling, "--in-window", "--past-window").exit_code == 2
+
+
+def test_every_split_and_rival_of_the_package_is_reached():
+    functions = {n: getattr(bcl.splits, n) for n in bcl.splits.__all__ if n[0].islower()}
+    value = {"leave_out": "=task", "beyond_window": "", "longest_in_window": ""}
+    for name in functions:
+        said = f"{name.replace('_', '-')}{value.get(name, '=9')}"
+        assert str(split_of(said)).startswith(name), said
+    arguments = {a for f in functions.values() for a in inspect.signature(f).parameters}
+    of_value = {"tokens", "flops", "ratio", "share", "level"}
+    assert arguments - of_value == {"labels", "in_window", "horizon"}
+    rivals = {getattr(bcl.rivals, n) for n in bcl.rivals.__all__ if n[0].isupper()}
+    items = bcl.rivals.simulate_items(n_items=20, random_seed=1)
+    items.to_dataframe().reset_index().to_csv("items.csv", index=False)
+    made = forecasters(list(Forecaster), {}, RivalOptions(items="items.csv"))
+    assert {type(one) for one in made.values()} == rivals | {FakeLaw}
+
+
+def test_help_names_all_splits_and_forecasters_on_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = plain(run("--help").stdout)
+    for name in (*Forecaster, *(f"{name}{value}" for name, value in SPLITS.items())):
+        assert f"{name}," in text or f"{name} " in text, name
+    page = Path(__file__).parents[1] / "docs" / "command_line.md"
+    text = page.read_text(encoding="utf-8")
+    for name in (*Forecaster, *SPLITS, "--past-window", "--horizon all", "--items", "--reference"):
+        assert f"`{name}" in text, name
+
+
+def test_options_reach_the_forecasters():
+    made = forecasters(
+        [f for f in Forecaster if "difficulty" not in f],
+        {"penalty": "none"},
+        RivalOptions(variant="compute", tokens_per_param=20.0, resamples=7),
+    )
+    assert made["context-law"].options == {"penalty": "none"}
+    assert made["no-pooling"].options == {"penalty": "none"}
+    assert made["complete-pooling"].law.terms.penalty == "none"
+    assert made["least-squares-no-penalty"].penalty is False
+    assert made["least-squares-centred"].centred is True
+    bootstraps = [n for n in made if n.startswith(("least", "compute")) or n.endswith("published")]
+    assert len(bootstraps) == 5
+    assert {made[name].resamples for name in bootstraps} == {7}
+    for name, method in (("task-ladder", "bayes"), ("task-ladder-published", "least_squares")):
+        ladder = made[name]
+        assert (ladder.method, ladder.variant, ladder.tokens_per_param) == (method, "compute", 20.0)
+
+
+class TestDifficulty:
+    """Clusters of items, beside a forecaster of scores."""
+
+    SPLIT = ("--split", "beyond-compute=2e23", "--seed", 1, "--json")
+
+    @pytest.fixture(autouse=True)
+    def _tables(self):
+        items = bcl.rivals.simulate_items(n_items=120, random_seed=3)
+        frame = items.to_dataframe().reset_index().drop(columns=["pass_rate", "kind"])
+        frame.to_csv("items.csv", index=False)
+        frame.rename(columns={"item": "problem", "llm": "model"}).to_csv("own.csv", index=False)
+        cells = frame.groupby(["task", "llm", "compute"], as_index=False)
+        cells = cells[["n_correct", "n_samples"]].sum()
+        cells["score"] = cells.pop("n_correct") / cells.pop("n_samples")
+        cells.assign(n_items=120).to_csv("scores.csv", index=False)
+
+    @pytest.mark.parametrize("method", ["bayesian", "published"])
+    def test_numbers_are_those_of_the_package(self, method):
+        name = {"bayesian": "difficulty-clusters"}.get(method, "difficulty-clusters-published")
+        draws = ("--resamples", 50) if method == "published" else ()
+        result = run(
+            "scores.csv", *self.SPLIT, "--forecaster", name, "--items", "own.csv", *draws,
+            "--items-map", "item=problem", "--items-map", "llm=model", "--anchor", "sim-7",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.stderr
+        law = bcl.rivals.DifficultyClusters(
+            "items.csv", method, "sim-7", 50 if method == "published" else None
+        )
+        expected = bcl.backtest(
+            {name: law}, "scores.csv", bcl.splits.beyond_compute(2e23), random_seed=1,
+            progressbar=False,
+        )  # fmt: skip
+        (row, _) = json.loads(result.stdout)["scores"]
+        assert row["points"] == 1
+        for measure in ("crps", "mae", "width"):
+            value = expected.scores.loc[(name, "simulated task"), measure]
+            assert row[measure] == pytest.approx(value, abs=1e-12)
+
+    @pytest.mark.parametrize(
+        ("options", "code", "words"),
+        [
+            (["--forecaster", "difficulty-clusters"], 2, "pass counts"),
+            (["--items", "items.csv"], 2, "goes with the forecaster difficulty-clusters"),
+            (["--anchor", "sim-7"], 2, "goes with the forecaster difficulty-clusters"),
+            (["--ladder-variant", "compute"], 2, "goes with the forecaster task-ladder or"),
+            (["--tokens-per-param", "0"], 2, "goes with the forecaster task-ladder or"),
+            (["--forecaster", "context-law", "--resamples", "9"], 2, "least-squares or"),
+            (["--forecaster", "task-ladder", "--ladder-variant", "direkt"], 2, "there are task"),
+            (["--forecaster", "compute-only", "--thin", "2"], 2, "no forecaster here"),
+            (["--forecaster", "difficulty-clusters", "--items", "none.csv"], 1, "does not exist"),
+            (["--forecaster", "difficulty-clusters", "--items", "own.csv"], 1,
+             "name yours as --items-map llm=COLUMN"),
+            (["--forecaster", "difficulty-clusters", "--items", "own.csv", "--items-map", "item=p"],
+             1, "Write --items-map NAME=COLUMN"),
+            (["--forecaster", "difficulty-clusters", "--items", "own.csv", "--items-map", "item"],
+             2, "--items-map"),
+            (["--forecaster", "difficulty-clusters-published", "--items", "items.csv",
+              "--resamples", "9"], 2, "at least 50"),
+            (["--forecaster", "difficulty-clusters", "--items", "items.csv", "--anchor", "nobody"],
+             1, "no counts of the anchor 'nobody'"),
+        ],
+    )  # fmt: skip
+    def test_options_that_do_not_fit(self, options, code, words):
+        result = run("scores.csv", *self.SPLIT, *options)
+        assert result.exit_code == code
+        assert words in plain(result.stderr)
+
+
+def test_coverage_clusters_and_differences():
+    split = ("--split", "beyond-context=10000", "--in-window", "--resamples", 20)
+    options = [*RIVAL, *split, "--forecaster", "least-squares", "--cluster", "technique"]
+    options += ["--level", 0.5, "--level", 0.75, "--reference", "least-squares"]
+    result = run(*options, "--calibration", "covered.csv", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    expected = bcl.backtest(
+        {
+            "compute-only": bcl.rivals.ComputeOnlyLaw(resamples=20),
+            "least-squares": bcl.rivals.LeastSquaresLaw(resamples=20),
+        },
+        bcl.load_dataset("montgomery2025"),
+        bcl.splits.beyond_context(10_000, in_window=True),
+        levels=(0.5, 0.75),
+        random_seed=1,
+        progressbar=False,
+    )
+    assert pd.read_csv("covered.csv").columns.tolist() == ["forecaster", "task", "0.5", "0.75"]
+    whole = [r for r in found["calibration"] if r["task"] == "all tasks"]
+    covered = expected.calibration.xs("all tasks", level="task")[0.75]
+    assert [r["0.75"] for r in whole] == pytest.approx(covered.tolist(), abs=1e-12)
+    scores = expected.score_table("task", "technique")
+    for row in found["scores"]:
+        assert row["clusters"] == scores.loc[(row["forecaster"], row["task"]), "clusters"]
+    differences = expected.differences("least-squares", cluster="technique")
+    for row in found["differences"]:
+        value = differences.loc[(row["forecaster"], row["task"]), "difference"]
+        assert row["difference"] == pytest.approx(value, abs=1e-12)
+    assert {row["forecaster"] for row in found["differences"]} == {"compute-only"}
+    shown = run(*options)
+    assert "CRPS less that of least-squares (negative: better)" in shown.stdout
+    assert run(*RIVAL, *split, "--reference", "compute-only").exit_code == 2
 
 
 class TaskMean:

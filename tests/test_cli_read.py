@@ -1,5 +1,8 @@
 """The command ``read``: from a folder of evaluation outputs to a table that ``fit`` takes."""
 
+import doctest
+import inspect
+import re
 import shutil
 from pathlib import Path
 
@@ -8,7 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 import bayes_ctxlaw as bcl
+from bayes_ctxlaw._wording import Wording, wording
 from bayes_ctxlaw.cli import app
+from bayes_ctxlaw.cli._wording import Options
 from bayes_ctxlaw.readers import read_context_scaling, read_lm_eval
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -110,7 +115,6 @@ def test_a_broken_file_stops_the_reading_unless_told(tmp_path, llms):
 
 
 def test_inspect_s_logs(llms):
-    pytest.importorskip("inspect_ai", reason="inspect-ai is not installed")
     pd.DataFrame({"llm": ["mockllm/model"], "compute": 1e20, "context_window": 99}).to_csv("m.csv")
     options = ["--metric", "match/accuracy", "--metric", "accuracy", "--shots", "shots"]
     result = run(INSPECT, "--format", "inspect", "--out", "o.csv", "--llms", "m.csv", *options)
@@ -150,6 +154,105 @@ def test_an_output_that_is_no_table_is_refused_before_any_reading():
     result = run(PAPER, "--format", "context-scaling", "--out", "obs.json")
     assert result.exit_code == 1
     assert "obs.json" in result.stderr
+
+
+class TestAdvice:
+    """What to do about a fault is said in options, never in arguments of Python."""
+
+    PYTHON = re.compile(
+        r"\b(llms|count_tokens|on_error|repeats|tasks|convert|metric|chance|shots|needs_context)="
+        r"|\.table\b|\.skipped|lambda|DataFrame|pandas|df\[|\w+\(\)|training_flops|as a dict|='"
+    )
+
+    @pytest.fixture(autouse=True)
+    def _files(self, tmp_path, llms):
+        files = {
+            "window.csv": "llm,window\nexample/tiny-1b,5\n",
+            "nameless.csv": "model,compute\nexample/tiny-1b,5\n",
+            "surplus.csv": "llm,compute,family\nexample/tiny-1b,5,a\nb,3,a\n",
+            "semicolons.csv": "task;model\na;b\n",
+            "table.csv": "task,llm,acc,prompt_tokens\nqa,Llama-2,0.3,90\nqa,mine,0.4,900\n",
+            "whole.csv": "task,llm,acc,prompt_tokens\nqa,Llama-2-7b,0.3,90\nqa,Llama-2-7b,1,9\n",
+            "padded.csv": "task,llm,score,prompt_tokens\nqa ,llama-2-7b,0.3,9\nqa,llama-2-7b,1,9\n",
+            "tables.xlsx": "",
+        }
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+        shutil.copytree(PAPER, tmp_path / "twice" / "a")
+        shutil.copytree(PAPER, tmp_path / "twice" / "b")
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ([LM_EVAL, "lm-eval"], "--metric acc,none"),
+            ([LM_EVAL, "lm-eval", "--task", "text"], "--percent"),
+            ([LM_EVAL, "lm-eval", "--task", "text"], "Read other tasks or metrics, by --task"),
+            ([LM_EVAL, "lm-eval", "--task", "qa"], "Files read: example__tiny-1b/results_"),
+            ([LM_EVAL, "lm-eval", "--task", "sums", "--task", "word"], "--metric"),
+            ([LM_EVAL, "lm-eval", "--task", "sums", "--task", "sums_small"], "--task names the gr"),
+            ([LM_EVAL, "lm-eval", "--task", "sums", "--metric", "acc"], "--llms, a table with the"),
+            ([LM_EVAL, "lm-eval", "--task", "sums", "--metric", "acc"], "--tokenizer"),
+            ([LM_EVAL, "lm-eval", "--task", "sums", "--metric", "acc"], "--incomplete"),
+            ([LM_EVAL, "lm-eval", "--task", "sums", "--metric", "acc"], "as --task says: text"),
+            ([LM_EVAL, "lm-eval", "--task", "word", "--metric", "exact_match,first"], "--chance"),
+            ([LM_EVAL, "lm-eval", "--llms", "window.csv", "--metric", "acc", "--task", "sums"],
+             "--llms window.csv cannot be used"),
+            ([LM_EVAL, "lm-eval", "--llms", "nameless.csv", "--metric", "acc", "--task", "sums"],
+             "nameless.csv, has no column `llm`"),
+            ([LM_EVAL, "lm-eval", "--llms", "surplus.csv", "--metric", "acc", "--task", "sums"],
+             "--llms names what no file holds: b."),
+            ([LM_EVAL, "lm-eval", "--llms", "surplus.csv", "--metric", "acc", "--task", "sums"],
+             "in the table of --llms, or for none"),
+            ([LM_EVAL, "lm-eval", "--llms", "none.csv", "--metric", "acc", "--task", "sums"],
+             "'none.csv' does not exist. Give a CSV"),
+            ([LM_EVAL, "lm-eval", "--llms", "tables.xlsx", "--metric", "acc", "--task", "sums"],
+             "Convert any other file"),
+            ([PAPER, "context-scaling", "--chance", "qa=0.3"], "--chance names 'qa'"),
+            (["twice", "context-scaling"], "--repeats keep"),
+            (["twice", "context-scaling", "--repeats", "latest"], "--repeats latest needs the ti"),
+            ([INSPECT, "inspect", "--shots", "k"], "--shots k, but no task"),
+            ([INSPECT, "inspect", "--metric", "accuracy"], "match/accuracy"),
+            (["semicolons.csv", "table"], "Write it with commas"),
+            (["table.csv", "table", "--map", "llm=modle"], "Write --map NAME=COLUMN"),
+            (["table.csv", "table"], "give `compute`, or `n_params` and `train_tokens`"),
+            (["whole.csv", "table"], "Perhaps --map score=acc?"),
+            (["padded.csv", "table"], "strip the column."),
+        ],
+    )  # fmt: skip
+    def test_of_every_message(self, arguments, words):
+        folder, form, *options = arguments
+        result = run(folder, "--format", form, "--out", "obs.csv", *options)
+        assert result.exit_code == 1
+        assert words in result.stderr
+        self.check(result.stderr)
+
+    def check(self, said):
+        """No argument of Python, but for what looks like one in the names of files."""
+        assert not self.PYTHON.search(re.sub(r"\S+\.json", "", said)), said
+
+    def test_of_broken_files(self, tmp_path, llms):
+        shutil.copytree(PAPER, tmp_path / "broken")
+        next(p for p in (tmp_path / "broken").rglob("*piqa*.json")).write_text("{")
+        command = ["broken", "--format", "context-scaling", "--llms", llms, "--out", "o.csv"]
+        assert "or read the rest with --skip-broken." in run(*command).stderr
+        skipped = run(*command, "--skip-broken").stderr
+        assert "were skipped, as --skip-broken says" in skipped
+        assert "broken files were skipped: they are named above." in skipped
+        self.check(skipped)
+
+    def test_all_of_it_has_other_words_on_the_command_line(self):
+        parts = {name for name in vars(Wording) if not name.startswith("_")}
+        assert parts <= set(vars(Options))
+
+    def test_options_that_are_advised_exist(self):
+        source = inspect.getsource(inspect.getmodule(Options))
+        known = set(re.findall(r"--[a-z-]+", run("--help").stdout)) | {"--new-levels"}
+        assert set(re.findall(r"--[a-z-]+(?!-)\b", source)) <= known
+
+    def test_python_is_spoken_again_afterwards(self):
+        run(LM_EVAL, "--format", "lm-eval", "--out", "obs.csv")
+        assert type(wording()) is Wording
+        assert doctest.testmod(inspect.getmodule(Wording)).failed == 0
 
 
 class TestTokenizer:

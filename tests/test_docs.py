@@ -1,8 +1,13 @@
 """What the README and the documentation list is what the package has."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import nbformat
 
 import bayes_ctxlaw as bcl
 from bayes_ctxlaw.priors import POPULATION
@@ -86,6 +91,27 @@ def test_relative_links_lead_somewhere():
             if "://" not in target and not (path.exists() or copied.exists()):
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def test_the_site_builds_without_a_warning_or_a_network(tmp_path):
+    """By the recipe of `make docs`, in the environment of the tests."""
+    nowhere = "http://127.0.0.1:9"  # a request would fail, and end in a warning
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "DOCS"))}
+    environ |= {"http_proxy": nowhere, "https_proxy": nowhere, "no_proxy": ""}
+    # -o: whoever runs the tests has made the environment.
+    command = ["make", "--no-print-directory", "-o", "env", "docs"]
+    command += [f"BIN={Path(sys.executable).parent}", f"DOCS={tmp_path / 'html'}"]
+    answer = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
+    assert {page.stem for page in (tmp_path / "html").glob("*.html")} >= pages
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        page = (tmp_path / "html" / "notebooks" / f"{notebook.stem}.html").read_text("utf-8")
+        cells = nbformat.read(notebook, as_version=4).cells
+        printed = [cell for cell in cells if cell.cell_type == "code" and cell.outputs]
+        assert page.count('class="cell_output ') >= len(printed) > 0
+    # The notebooks sample for many minutes: they are shown as committed, not run.
+    assert "Executing notebook" not in answer.stdout + answer.stderr
 
 
 def test_no_number_is_left_to_be_filled_in():

@@ -3,7 +3,6 @@
 import copy
 import doctest
 import importlib
-import importlib.util
 import json
 import math
 import shutil
@@ -39,11 +38,6 @@ LLMS = {
 }
 METRICS = ["acc", "exact_match,strict-match"]
 ACCURACIES = ["sums_small", "sums_large", "word"]
-
-needs_inspect = pytest.mark.skipif(
-    importlib.util.find_spec("inspect_ai") is None,
-    reason='inspect-ai is not installed: pip install "bayes_ctxlaw[readers]"',
-)
 
 
 def quietly(read, path, **options):
@@ -276,7 +270,6 @@ def test_a_group_is_its_tasks_pooled_and_counts_once():
     assert "count twice" in message
 
 
-@needs_inspect
 def test_inspect_s_scores_counts_tokens_and_chance():
     from inspect_ai.log import read_eval_log
 
@@ -316,7 +309,6 @@ def test_from_a_folder_to_observations_in_one_line():
     assert set(obs["technique"].values) == {"none", "YaRN"}
 
 
-@needs_inspect
 def test_from_inspect_s_logs_to_observations():
     obs = bcl.as_observations(inspect())
     assert (obs["compute"] == bcl.training_flops(1e9, 1e11)).all()
@@ -454,7 +446,6 @@ def test_a_metric_for_each_task():
     assert "'wrod', which is in no file" in refusal(SpecificationError, lm_eval, metric=chosen)
 
 
-@needs_inspect
 def test_several_scorers_are_an_error_with_the_candidates():
     message = refusal(SpecificationError, inspect, metric=None)
     assert "sums has several: match/accuracy, includes/accuracy." in message
@@ -661,7 +652,6 @@ def test_results_without_logs(tmp_path, results):
     assert "n_correct" not in table
 
 
-@needs_inspect
 def test_a_run_that_failed_is_a_broken_log(tmp_path):
     path = next(INSPECT.glob("*.json"))
     content = json.loads(path.read_text())
@@ -671,7 +661,6 @@ def test_a_run_that_failed_is_a_broken_log(tmp_path):
     assert "key `results.scores` is empty" in refusal(FileFormatError, inspect, tmp_path)
 
 
-@needs_inspect
 def test_several_calls_of_the_model_are_no_prompt_length(tmp_path):
     content = json.loads(next(INSPECT.glob("*.json")).read_text())
     content["samples"][2]["turn_count"] = 2
@@ -684,6 +673,66 @@ def test_several_calls_of_the_model_are_no_prompt_length(tmp_path):
 def test_without_inspect_ai_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "inspect_ai.log", None)
     assert 'pip install "bayes_ctxlaw[readers]"' in refusal(FileFormatError, inspect)
+
+
+# --- every fault names its file -------------------------------------------------------------------
+
+
+def test_a_metric_that_one_file_has_and_others_lack(tmp_path):
+    shutil.copytree(LM_EVAL, tmp_path, dirs_exist_ok=True)
+    path = sorted(tmp_path.rglob("results_*.json"))[1]
+    content = json.loads(path.read_text())
+    content["results"]["word"]["f1,none"] = 0.5
+    path.write_text(json.dumps(content))
+    name = path.relative_to(tmp_path).as_posix()
+    message = refusal(SpecificationError, lm_eval, tmp_path, tasks=["word"], metric=None)
+    assert f"f1,none is only in {name}." in message
+
+
+def test_a_fault_of_a_counter_or_of_a_column_names_the_file(tmp_path):
+    message = refusal(SpecificationError, lm_eval, count_tokens=lambda text: 0)
+    assert message.startswith("example__tiny-1b/samples_sums_small_")
+    (tmp_path / "a.csv").write_text("task,model,score\nqa,a,0.5\n")
+    (tmp_path / "b.csv").write_text("task,llm,score\nqa,a,0.5\n")
+    message = refusal(SpecificationError, quietly, read_tables, tmp_path, llm="model")
+    assert message.startswith("b.csv: llm='model': there is no column 'model'")
+
+
+def test_what_some_files_lack_names_these(tmp_path):
+    shutil.copytree(LM_EVAL, tmp_path, dirs_exist_ok=True)
+    log = log_of(sorted(tmp_path.rglob("results_*.json"))[2], "word")
+    name = log.relative_to(tmp_path).as_posix().replace("samples_word", "results")[:-1]
+    log.unlink()
+    reading = lm_eval(tmp_path, count_tokens=words)
+    message = refusal(ObservationError, bcl.as_observations, reading)
+    assert f"prompt_tokens of example/tiny-2b is unknown in {name}." in message
+    reading = lm_eval(count_tokens=words)
+    row = reading.table["task"].eq("sums_small").idxmax()
+    reading.table.loc[row, "chance"] = np.nan
+    message = refusal(ObservationError, bcl.as_observations, reading)
+    assert f"It is unknown in {reading.table.loc[row, 'source']}." in message
+
+
+def test_parts_that_cannot_be_pooled_are_named_with_their_files(tmp_path, results):
+    source, content = results
+    del content["n-samples"]
+    file_of(source, content, tmp_path)
+    pooled = dict.fromkeys(["sums_small", "sums_large"], "sums")
+    message = refusal(ObservationError, lm_eval, tmp_path, tasks=pooled, metric="acc")
+    assert f"sums_small, example/tiny-1b, 0 shots, seed 1 ({source.as_posix()})" in message
+
+
+def test_names_in_no_file_come_with_the_files_that_were_read():
+    last = sorted(LM_EVAL.rglob("results_*.json"))[0].relative_to(LM_EVAL).as_posix()
+    assert f"Files read: {last}" in refusal(SpecificationError, lm_eval, tasks=["qa"])
+    assert f", in {last}" in refusal(SpecificationError, lm_eval, chance={"qa": 0.5})
+
+
+def test_the_table_of_llms_is_named(tmp_path):
+    path = file_of("mine.csv", "model,compute\na,1\n", tmp_path)
+    assert "llms, mine.csv, has no column `llm`" in refusal(SpecificationError, paper, llms=path)
+    file_of("mine.csv", "llm,window\na,1\n", tmp_path)
+    assert "llms='mine.csv' cannot be used" in refusal(SpecificationError, paper, llms=path)
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -777,12 +826,18 @@ def outcome(read, path):
         return f"{error}"
 
 
-def check_told(found, names, way):
-    """An error names the file, or where several files are judged together the task; and the key."""
-    assert any(name in found for name in names), (found, way)
+def check_told(found, name, way):
+    """An error names the file and the key."""
+    assert name in found, (found, way)
     keys = [k for k in way if isinstance(k, str)]
     told = [k for k in keys[-2:] if k in found or repr(k)[1:-1] in found]
     assert told or not keys, (found, way)
+
+
+def check_observed(reading, name):
+    """What a reading lacks, or holds that cannot be, is an error that names the file."""
+    found = outcome(bcl.as_observations, reading)
+    assert not isinstance(found, str) or name in found, found
 
 
 @settings(FUZZ, max_examples=600)
@@ -801,8 +856,9 @@ def test_fuzzed_values_in_the_paper_s_files(data, tmp_path_factory):
         assert way[0] not in ("name", "n_shots", "local_seed") or mutated == content
         np.testing.assert_allclose(found.table["score"], expected["score"], atol=1e-9)
         assert found.table["n_items"].tolist() == [len(mutated["instances"])]
+        check_observed(found, path.name)
     else:
-        check_told(found, [path.name], way)
+        check_told(found, path.name, way)
 
 
 @settings(FUZZ, max_examples=200)
@@ -817,23 +873,28 @@ def test_fuzzed_bytes_in_the_paper_s_files(data, tmp_path_factory):
 
 
 @settings(FUZZ, max_examples=600)
-@given(data=st.data())
-def test_fuzzed_values_in_lm_eval_s_results(data, tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp() / "fuzz-results"
-    path = sorted(LM_EVAL.rglob("results_*.json"))[0]
+@given(data=st.data(), alone=st.booleans())
+def test_fuzzed_values_in_lm_eval_s_results(data, alone, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / f"fuzz-results-{alone}"
+    path, *_, sound = sorted(LM_EVAL.rglob("results_*.json"))
     content = json.loads(path.read_text())
     mutated, way = changed(data, content)
     file_of(path.name, mutated, folder)
+    if not alone:  # a fault is that of its file, however many others there are
+        file_of(sound.name, sound.read_text(), folder)
     found = outcome(lambda p: lm_eval(p, llms=None), folder)
     if isinstance(found, Reading):
-        kept = found.table.set_index("task")
-        for task in ACCURACIES:
+        check_observed(found, path.name)
+        kept = found.table.query(f"source == {path.name!r}").set_index("task")
+        assert set(kept.index) == set(ACCURACIES) & set(mutated["results"])
+        assert len(kept) == 3 or not alone
+        for task in kept.index:
             metric = kept.loc[task, "metric"]
             assert kept.loc[task, "score"] == mutated["results"][task][metric]
             if task in mutated.get("n-samples", {}):
                 assert kept.loc[task, "n_items"] == mutated["n-samples"][task]["effective"]
     else:
-        check_told(found, [path.name, *ACCURACIES], way)
+        check_told(found, path.name, way)
 
 
 @settings(FUZZ, max_examples=400)
@@ -855,8 +916,9 @@ def test_fuzzed_values_in_lm_eval_s_logs(data, tmp_path_factory):
         row = found.table.iloc[0]
         assert row["score"] == json.loads(results.read_text())["results"]["sums_small"]["acc,none"]
         assert row["n_items"] == 15
+        check_observed(found, results.name)
     else:
-        check_told(found, [log.name], way)
+        check_told(found, log.name, way)
         assert f"line {number + 1}" in found or "15" in found
 
 
@@ -872,7 +934,6 @@ def test_fuzzed_bytes_in_lm_eval_s_logs(data, tmp_path_factory):
     assert isinstance(found, Reading) or log.name in found
 
 
-@needs_inspect
 @settings(FUZZ, max_examples=200)
 @given(data=st.data(), as_bytes=st.booleans())
 def test_fuzzed_inspect_logs(data, as_bytes, tmp_path_factory):
@@ -887,7 +948,33 @@ def test_fuzzed_inspect_logs(data, as_bytes, tmp_path_factory):
             sample.pop("events", None)
         path = file_of("log.json", changed(data, content)[0], folder)
     found = outcome(inspect, path)
-    assert isinstance(found, Reading) or any(name in found for name in (path.name, "letters"))
+    if isinstance(found, Reading):
+        check_observed(found, path.name)
+    else:
+        assert path.name in found
+
+
+@settings(FUZZ, max_examples=200)
+@given(data=st.data(), as_bytes=st.booleans())
+def test_fuzzed_tables(data, as_bytes, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-tables"
+    sound = "task,model,score,prompt_tokens,seed\nqa,Llama-2-7b,0.3,90,1\nqa,Llama-2-7b,0.4,900,1\n"
+    file_of("sound.csv", sound, folder)
+    if as_bytes:
+        (folder / "t.csv").write_bytes(cut(data, sound.encode()))
+    else:
+        cells = [line.split(",") for line in sound.splitlines()]
+        row, column = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 4))
+        junk = st.sampled_from(
+            ["", " ", "qa", "nan", "-1", "1e999", "0.5", "llm", '"', "task", "\0"]
+        )
+        cells[row][column] = data.draw(junk)
+        file_of("t.csv", "\n".join(map(",".join, cells)), folder)
+    found = outcome(lambda p: quietly(read_tables, p, llm="model"), folder)
+    if isinstance(found, Reading):
+        check_observed(found, "t.csv")
+    else:
+        assert "t.csv" in found
 
 
 # --- many files -----------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from bayes_ctxlaw._wording import worded
+from bayes_ctxlaw.cli._wording import Options
 from bayes_ctxlaw.errors import BayesCtxlawError, SpecificationError
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ SETTINGS = Settings()
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
 
+DEFECT = 70
+"""Exit code after a defect of the package: "internal software error" of BSD's sysexits."""
+
 Draws = Annotated[int, typer.Option(min=4, help="Draws kept in each chain.")]
 Tune = Annotated[int, typer.Option(min=1, help="Draws to tune the sampler, not kept.")]
 Chains = Annotated[int, typer.Option(min=1, help="Independent chains.")]
@@ -72,30 +77,59 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     Returns
     -------
     callable
-        Of the package's own errors it shows the message alone, unless ``--debug`` was given. Any
-        other error is a defect, and its traceback all that is known of it: it goes on.
+        Of the package's own errors, and of those of the machine (no permission, no memory), it
+        shows the message alone, unless ``--debug`` was given; what the message advises are options.
+        Any other error is a defect and goes on: see `bayes_ctxlaw.cli._defects`.
     """
 
     @wraps(command)
     def reporting(*args: Any, **options: Any) -> None:
         try:
-            command(*args, **options)
-        except BayesCtxlawError as error:
-            if SETTINGS.debug:
+            with worded(Options()):
+                command(*args, **options)
+        except BrokenPipeError:  # whoever read the results has enough: typer ends without a word
+            raise
+        except (BayesCtxlawError, OSError, MemoryError) as error:
+            if SETTINGS.debug or is_defect(error):
                 raise
-            _complain(f"Error: {error}")
+            complain(f"Error: {_in_words(error)}")
             raise typer.Exit(1) from error
+        except EOFError as error:
+            # typer would take it for a question without an answer, and say no more than "Aborted".
+            raise RuntimeError(f"EOFError: {error}") from error
         except KeyboardInterrupt as interrupt:
             if SETTINGS.debug:
                 raise
-            _complain(f"Interrupted. {_sentence(str(interrupt))}".rstrip())
+            complain(f"Interrupted. {_sentence(str(interrupt))}".rstrip())
             raise typer.Exit(INTERRUPTED) from interrupt
 
     return reporting
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
+    """Say on stderr, in red, why a command did not do what it was asked."""
     ERR.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def is_defect(error: BaseException) -> bool:
+    """Whether an error is neither one the package raises on purpose nor one of the machine.
+
+    The machine's have a number: a library's own OSError without one, such as a timeout, is not.
+    """
+    if isinstance(error, OSError):
+        return error.errno is None and not isinstance(error, BayesCtxlawError)
+    return isinstance(error, Exception) and not isinstance(error, BayesCtxlawError | MemoryError)
+
+
+def _in_words(error: BaseException) -> str:
+    """The message of an error that is no defect; of the machine's, in words."""
+    if isinstance(error, OSError):
+        what = f"{error.filename}: " if error.filename is not None else ""
+        return f"the system refuses: {what}{error.strerror or error}."
+    if isinstance(error, MemoryError):
+        more = f" ({error})" if str(error) else ""
+        return f"there is not enough memory{more}. Fewer rows, draws or chains need less."
+    return str(error)
 
 
 def _sentence(text: str) -> str:
@@ -124,7 +158,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return json.loads(text)
 
 
-def column_names(pairs: list[str] | None) -> dict[str, str]:
+def column_names(pairs: list[str] | None, option: str = "--map") -> dict[str, str]:
     """``["llm=model"]`` → ``{"llm": "model"}``.
 
     Raises
@@ -137,10 +171,10 @@ def column_names(pairs: list[str] | None) -> dict[str, str]:
         name, equals, column = pair.partition("=")
         if not (name and equals and column):
             raise typer.BadParameter(
-                f"{pair!r} is not NAME=COLUMN, as in llm=model", param_hint="--map"
+                f"{pair!r} is not NAME=COLUMN, as in llm=model", param_hint=option
             )
         if name in names:
-            raise typer.BadParameter(f"{name!r} is given twice", param_hint="--map")
+            raise typer.BadParameter(f"{name!r} is given twice", param_hint=option)
         names[name] = column
     return names
 

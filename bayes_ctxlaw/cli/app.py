@@ -8,6 +8,7 @@ import typer
 
 from bayes_ctxlaw._version import __version__
 from bayes_ctxlaw.cli._common import OUT, SETTINGS
+from bayes_ctxlaw.cli._defects import report_defects
 from bayes_ctxlaw.cli.backtest import backtest
 from bayes_ctxlaw.cli.contrast import contrast
 from bayes_ctxlaw.cli.datasets import datasets
@@ -22,10 +23,10 @@ app = typer.Typer(
     name="bayes-ctxlaw",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    # A defect shows Python's plain traceback; the package's own errors are one message.
+    # What is uncaught is told in _defects, not by typer.
     pretty_exceptions_enable=False,
-    epilog="**Exit codes.** 0: done. 1: it could not be done; the message says why (or a defect: a "
-    "traceback). 2: an option is wrong. 130: interrupted by Ctrl-C.",
+    epilog="**Exit codes.** 0: done. 1: it could not be done; the message says why. 2: an option "
+    "is wrong. 70: a defect of this program. 130: interrupted by Ctrl-C.",
 )
 
 
@@ -61,4 +62,7 @@ app.add_typer(plan, name="plan")
 
 def main() -> None:
     """Entry point of ``bayes-ctxlaw``."""
-    app()
+    # Not app(): that would put typer's own hook in the place of ours.
+    command = typer.main.get_command(app)
+    report_defects()
+    command()

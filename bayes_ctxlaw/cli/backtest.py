@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,32 +26,8 @@ from bayes_ctxlaw.cli._common import (
     reports_errors,
     say,
 )
-
-
-class Forecaster(StrEnum):
-    """What can be put to the test."""
-
-    CONTEXT_LAW = "context-law"
-    LEAST_SQUARES = "least-squares"
-    LEAST_SQUARES_CENTRED = "least-squares-centred"
-    COMPUTE_ONLY = "compute-only"
-    NO_POOLING = "no-pooling"
-    COMPLETE_POOLING = "complete-pooling"
-    TASK_LADDER = "task-ladder"
-
-
-_SPLITS = {
-    "beyond-context": "TOKENS",
-    "beyond-compute": "FLOP",
-    "beyond-window": "[RATIO]",
-    "longest-in-window": "[SHARE]",
-    "rolling-context": "TOKENS,TOKENS,…",
-    "rolling-compute": "FLOP,FLOP,…",
-    "leave-out": "LEVEL",
-}
-"""Splits by name, with what follows the equals sign; what is in brackets may be left out."""
-
-_FORMS = ", ".join(f"{name}={value}" for name, value in _SPLITS.items())
+from bayes_ctxlaw.cli._forecasters import Forecaster, RivalOptions, forecasters
+from bayes_ctxlaw.cli._splits import Horizon, split_of
 
 
 @reports_errors
@@ -63,14 +37,16 @@ def backtest(
         str,
         typer.Option(
             metavar="NAME=VALUE",
-            help=f"What to hold out, one of {_FORMS}. LEVEL is family, task, llm, technique or "
-            "another label of the scores.",
+            help="What to hold out, one of the splits above. LEVEL is family, task, llm, "
+            "technique or another label of the scores.",
         ),
     ],
     forecaster: Annotated[
         list[Forecaster] | None,
         typer.Option(
-            help="A forecaster to test. May be repeated. [default: context-law, least-squares]",
+            metavar="NAME",
+            help="One of the forecasters above. May be repeated. [default: context-law, "
+            "least-squares]",
         ),
     ] = None,
     label: Annotated[
@@ -80,14 +56,82 @@ def backtest(
     in_window: Annotated[
         bool,
         typer.Option(
-            "--in-window", help="beyond-context, rolling-context: only prompts within their window."
+            "--in-window",
+            help="beyond-context, rolling-context: predict only prompts that fit their window.",
         ),
     ] = False,
+    past_window: Annotated[
+        bool,
+        typer.Option(
+            "--past-window",
+            help="beyond-context, rolling-context: predict only prompts that exceed their window.",
+        ),
+    ] = False,
+    horizon: Annotated[
+        Horizon | None,
+        typer.Option(
+            help="rolling-context, rolling-compute: predict up to the next value, or all beyond. "
+            "[default: next]"
+        ),
+    ] = None,
     map_: Mapping = None,
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="difficulty-clusters: pass counts, one row for every item and checkpoint: task, "
+            "llm, compute, item, n_correct, n_samples.",
+        ),
+    ] = None,
+    items_map: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COLUMN", help="As --map, for --items. May be repeated."),
+    ] = None,
+    anchor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LLM",
+            help="difficulty-clusters: a checkpoint of --items that only helps to map predictable "
+            "items to all. May be repeated.",
+        ),
+    ] = None,
+    ladder_variant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="task-ladder: form of the ladder. [default: task_loss]"),
+    ] = None,
+    tokens_per_param: Annotated[
+        float | None,
+        typer.Option(help="task-ladder: D/N of runs of which only compute is known."),
+    ] = None,
+    resamples: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="least-squares, compute-only, …-published: bootstrap resamples. [default: 200; "
+            "difficulty-clusters-published: 100]",
+        ),
+    ] = None,
     ci_prob: Annotated[float, typer.Option(help="Probability of the intervals.")] = 0.9,
     by: Annotated[
         str, typer.Option(help="Label to tell scores apart by in the table: task, fold, …")
     ] = "task",
+    cluster: Annotated[
+        str, typer.Option(help="Label whose scores are not independent: llm, family, …")
+    ] = "llm",
+    reference: Annotated[
+        Forecaster | None,
+        typer.Option(
+            metavar="NAME",
+            help="A forecaster: show by how much the others differ from it, row by row.",
+        ),
+    ] = None,
+    level: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Probability of further intervals, to count coverage by. May be repeated. "
+            "[default: 0.5, 0.8, 0.9, 0.95]"
+        ),
+    ] = None,
     context_term: _law.ContextTerm = _law.CONTEXT_TERM,
     compute_term: _law.ComputeTerm = _law.COMPUTE_TERM,
     penalty: _law.PenaltyTerm = _law.PENALTY,
@@ -97,6 +141,10 @@ def backtest(
     draws: Draws = 1000,
     tune: Tune = 1000,
     chains: Chains = 4,
+    thin: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sampler steps for every draw kept, as for fit."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same scores.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="TABLE", help="File for the scores, CSV or Parquet.")
@@ -105,26 +153,58 @@ def backtest(
         Path | None,
         typer.Option(metavar="TABLE", help="File for every held-out prediction, CSV or Parquet."),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="File for the share of scores inside intervals of every --level, CSV or Parquet.",
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Hold out scores, predict them, and score what was predicted.
 
-    The options of the law (terms, draws) are those of context-law.
+    **Splits**: `beyond-context=TOKENS`, `beyond-compute=FLOP`, `beyond-window[=RATIO]`,
+    `longest-in-window[=SHARE]`, `rolling-context=TOKENS,TOKENS,…`, `rolling-compute=FLOP,FLOP,…`,
+    `leave-out=LEVEL`
+
+    **Forecasters**: `context-law`, `least-squares`, `least-squares-centred`,
+    `least-squares-no-penalty`, `compute-only`, `no-pooling`, `complete-pooling`, `task-ladder`,
+    `task-ladder-published`, `difficulty-clusters`, `difficulty-clusters-published`
+
+    The options of the law are those of context-law, no-pooling and complete-pooling; draws, tune
+    and chains those of whatever samples.
 
     Example: `bayes-ctxlaw backtest scores.csv --split beyond-context=10000 --in-window`
     """
     names = column_names(map_)
-    folds = split_of(split, label, in_window)
+    if in_window and past_window:
+        raise typer.BadParameter(
+            "give one of the two, or neither for both", param_hint="--in-window"
+        )
+    folds = split_of(split, label, in_window if in_window or past_window else None, horizon)
+    wanted = forecaster or [Forecaster.CONTEXT_LAW, Forecaster.LEAST_SQUARES]
+    rival_options = RivalOptions(
+        items=items,
+        item_columns=column_names(items_map, "--items-map"),
+        anchors=anchor,
+        variant=ladder_variant,
+        tokens_per_param=tokens_per_param,
+        resamples=resamples,
+    )
+    rival_options.check(wanted)
+    if reference is not None and (reference not in wanted or len(wanted) < 2):
+        raise typer.BadParameter("name one of several forecasters", param_hint="--reference")
     from bayes_ctxlaw.output import check_table_name, write_table
     from bayes_ctxlaw.validation.backtest import backtest as test
+    from bayes_ctxlaw.validation.scores import LEVELS
 
-    for path in (out, predictions):
+    for path in (out, predictions, calibration):
         if path is not None:
             check_output(path, force)
             check_table_name(path)
     obs = _law.observations(scores, names, needs_context=False)
-    wanted = forecaster or [Forecaster.CONTEXT_LAW, Forecaster.LEAST_SQUARES]
     law = {
         "context_term": context_term.value,
         "compute_term": compute_term.value,
@@ -133,98 +213,64 @@ def backtest(
         "zero_context": zero_context.value,
         "dilution": dilution.value,
     }
-    made = {one.value: _made(one, law) for one in wanted}
-    options = {"draws": draws, "tune": tune, "chains": chains}
-    taken = {name for one in made.values() for name in signature(one.fit).parameters}
+    made = forecasters(wanted, law, rival_options)
     say(f"Testing {', '.join(made)} on {obs.sizes['obs_id']} observations")
     found = test(
         made,
         obs,
         folds,
         ci_prob,
-        fit_options={name: value for name, value in options.items() if name in taken},
+        fit_options=_taken(made, {"draws": draws, "tune": tune, "chains": chains, "thin": thin}),
+        levels=level or LEVELS,
         random_seed=seed,
         progressbar=ERR.is_terminal,
     )
-    table = found.score_table(by)
-    if out is not None:
-        write_table(table, out)
+    table = found.score_table(by, cluster)
+    # A name of a column is text in every kind of file.
+    covered = found.calibration.rename(columns="{:g}".format)
+    differences = None if reference is None else found.differences(reference, "crps", by, cluster)
+    written = {
+        out: (table, "rows of scores"),
+        calibration: (covered, "rows of coverage"),
+    }
     if predictions is not None:
-        write_table(_prediction_rows(found), predictions)
+        rows = _prediction_rows(found)
+        written[predictions] = rows, "rows: every held-out score beside its predictions"
+    written.pop(None, None)
+    for path, (content, _) in written.items():
+        write_table(content, path)
     if as_json:
-        print_json(
-            {
-                "sentence": found.sentence(),
-                "notes": found.notes,
-                "random_seed": int(found.predictions.attrs["random_seed"]),
-                "scores": records(table),
-                "fits": records(found.fits),
-            }
-        )
+        result = {
+            "sentence": found.sentence(),
+            "notes": found.notes,
+            "random_seed": int(found.predictions.attrs["random_seed"]),
+            "scores": records(table),
+            "calibration": records(covered),
+            "fits": records(found.fits),
+        }
+        print_json(result | ({} if differences is None else {"differences": records(differences)}))
         return
-    text = str(found) if by == "task" else _by(found, table)
+    text = str(found) if (by, cluster) == ("task", "llm") else _by(found, table)
+    if differences is not None:
+        shown = differences.round(4).to_string()
+        text += f"\n\nCRPS less that of {reference.value} (negative: better)\n\n{shown}"
     OUT.print(text, markup=False, highlight=False, soft_wrap=True)
-    if out is not None:
-        report_file(out, f"{len(table)} rows of scores")
-    if predictions is not None:
-        report_file(predictions, "every held-out score beside its predictions")
+    for path, (content, meaning) in written.items():
+        report_file(path, f"{len(content)} {meaning}")
 
 
-def split_of(text: str, labels: list[str] | None = None, in_window: bool = False) -> Callable:
-    """``"beyond-context=10000"`` → ``splits.beyond_context(10000.0)``.
+def _taken(made: dict[str, Any], options: dict[str, int | None]) -> dict[str, int]:
+    """The options that the fit of any forecaster has, for ``backtest`` refuses others.
 
     Raises
     ------
     typer.BadParameter
-        There is no such split, or an option does not go with it.
-    SpecificationError
-        Its value is out of range.
+        ``--thin`` was given for nothing: it has no default that would go unnoticed.
     """
-    from bayes_ctxlaw.validation import splits
-
-    name, equals, value = text.partition("=")
-    optional = _SPLITS.get(name, "").startswith("[")
-    if name not in _SPLITS or (equals and not value) or (not equals and not optional):
-        raise typer.BadParameter(f"{text!r} is not one of {_FORMS}", param_hint="--split")
-    if labels and name != "leave-out":
-        raise typer.BadParameter("goes with --split leave-out=LEVEL", param_hint="--label")
-    windowed = name in ("beyond-context", "rolling-context")
-    if in_window and not windowed:
-        raise typer.BadParameter(
-            "goes with the splits beyond-context and rolling-context", param_hint="--in-window"
-        )
-    function = getattr(splits, name.replace("-", "_"))
-    if name == "leave-out":
-        return function(value, labels)
-    numbers = _numbers(text, value) if value else []
-    arguments = [numbers] if name.startswith("rolling") else numbers
-    if len(arguments) > 1:
-        raise typer.BadParameter(f"{text!r}: give one number", param_hint="--split")
-    return function(*arguments, **({"in_window": True} if in_window else {}))
-
-
-def _numbers(text: str, value: str) -> list[float]:
-    try:
-        return [float(part) for part in value.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"{text!r}: {value!r} is not a number, such as 10000 or 1e24", param_hint="--split"
-        ) from error
-
-
-def _made(name: Forecaster, law: dict[str, str]) -> Any:
-    from bayes_ctxlaw import rivals
-    from bayes_ctxlaw.context_law import ContextLaw
-
-    return {
-        Forecaster.CONTEXT_LAW: lambda: ContextLaw(**law),
-        Forecaster.LEAST_SQUARES: rivals.LeastSquaresLaw,
-        Forecaster.LEAST_SQUARES_CENTRED: lambda: rivals.LeastSquaresLaw(centred=True),
-        Forecaster.COMPUTE_ONLY: rivals.ComputeOnlyLaw,
-        Forecaster.NO_POOLING: rivals.NoPoolingLaw,
-        Forecaster.COMPLETE_POOLING: rivals.CompletePoolingLaw,
-        Forecaster.TASK_LADDER: rivals.TaskLadder,
-    }[name]()
+    known = {name for one in made.values() for name in signature(one.fit).parameters}
+    if options["thin"] is not None and "thin" not in known:
+        raise typer.BadParameter("no forecaster here has such steps", param_hint="--thin")
+    return {k: v for k, v in options.items() if k in known and v is not None}
 
 
 def _by(found: Any, table: Any) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw._tables import read_table
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.datasets.registry import REGISTRY, DatasetInfo
 from bayes_ctxlaw.errors import UnknownLabelError
 from bayes_ctxlaw.observations import checked, text_columns
@@ -70,7 +71,7 @@ def load_dataset(name: str) -> xr.Dataset:
         meant = f" Did you mean {near[0]!r}?" if near else ""
         raise UnknownLabelError(
             f"There is no bundled data set {name!r}.{meant} There are: {', '.join(known)}. To read "
-            "a table of your own, use as_observations."
+            f"a table of your own, {wording().own_table()}."
         )
     info = known[name]
     with as_file(files("bayes_ctxlaw") / "datasets" / f"{info.name}.csv") as path:

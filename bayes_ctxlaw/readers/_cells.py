@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
+from bayes_ctxlaw.readers._files import few, few_files
 
 REPEATS = ("raise", "latest", "keep")
 ROUNDING = 1e-9
@@ -114,9 +116,12 @@ def chosen(tasks: Sequence[str] | Mapping[str, str] | None) -> dict[str, str] | 
 
 
 def check_names(
-    labels: dict[str, str] | None, present: Collection[str], word: str = "task"
+    labels: dict[str, str] | None,
+    present: Collection[str],
+    files: Sequence[str],
+    word: str = "task",
 ) -> None:
-    """Refuse names that are in no file.
+    """Refuse names that are in none of the files.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def check_names(
     if absent:
         raise SpecificationError(
             f"No file holds the {word} {', '.join(map(repr, absent))}. The files hold: "
-            f"{', '.join(sorted(present))}."
+            f"{', '.join(sorted(present))}. Files read: {few_files(files)}."
         )
 
 
@@ -156,7 +161,8 @@ def without_repeats(
         untimed = [f for found in twice for f in found if not f.time]
         if untimed:
             raise ObservationError(
-                f"repeats='latest' needs the time of every run; {untimed[0].source} has none."
+                f"{wording().argument('repeats', 'latest')} needs the time of every run; "
+                f"{untimed[0].source} has none."
             )
         last = [max(found, key=lambda one: (one.time, one.source)) for found in same.values()]
         return last, [f"{len(evaluations) - len(last)} earlier runs of the same were left out."]
@@ -168,8 +174,7 @@ def without_repeats(
             [
                 f"{len(twice)} evaluations are there more than once:",
                 *lines,
-                'Remove what shall not count; or give repeats="latest" for the last run of each, '
-                'where files have its time, or repeats="keep" to count all of them as replicates.',
+                f"Remove what shall not count; or {wording().repeats()}",
             ]
         )
     )
@@ -212,12 +217,12 @@ def _row(task: str, parts: list[Evaluation], counted: bool) -> dict[str, Any]:
     if len({p.identity for p in parts}) < len(parts):
         raise ObservationError(
             f"{first.words()} is there more than once, and would count so in the pooled task "
-            f"{task!r}. Keep one of them."
+            f"{task!r}. Keep one of them. The files are {few_files(p.source for p in parts)}."
         )
     if not several:
         weights = np.ones(1)
     elif any(p.n_items is None for p in parts):
-        names = ", ".join(p.words() for p in parts[:5])
+        names = few([f"{p.words()} ({p.source})" for p in parts if p.n_items is None])
         raise ObservationError(
             f"Evaluations that share the task {task!r} are pooled item by item, but the numbers of "
             f"items are not known: {names}. Give them tasks of their own."

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bayes_ctxlaw.errors import FileFormatError, SpecificationError
+from bayes_ctxlaw._wording import wording
+from bayes_ctxlaw.errors import BayesCtxlawError, FileFormatError, SpecificationError
 from bayes_ctxlaw.jobs import progress
 
 ON_ERROR = ("raise", "skip")
 _SHOWN = 10  # faults of files named in one message
+
+
+def few(names: Iterable[str], shown: int = 5) -> str:
+    """Join names, the first of them if they are many."""
+    each = list(dict.fromkeys(names))
+    more = f" and {len(each) - shown} more" if len(each) > shown else ""
+    return ", ".join(each[:shown]) + more
+
+
+def few_files(names: Iterable[str]) -> str:
+    """Join names of files, which are long."""
+    return few(names, 3)
 
 
 class Folder:
@@ -51,6 +64,11 @@ class Folder:
         self.progressbar = progressbar
         self.faults: dict[str, str] = {}
 
+    @property
+    def read(self) -> list[str]:
+        """Names of the files in which no fault was found so far."""
+        return [name for name in map(self.name, self.paths) if name not in self.faults]
+
     def name(self, path: Path) -> str:
         """The name of a file below the folder, with forward slashes."""
         return path.relative_to(self.root).as_posix()
@@ -62,7 +80,13 @@ class Folder:
         title: str,
         path_of: Callable[[Job], Path] = Path,
     ) -> list[Result]:
-        """Read every file; faults of files are kept, to be told together by `settle`."""
+        """Read every file; faults of files are kept, to be told together by `settle`.
+
+        Raises
+        ------
+        BayesCtxlawError
+            Anything else that is wrong, after the name of the file in which it showed.
+        """
         results = []
         with progress(len(jobs), title, self.progressbar and len(jobs) > 1) as advance:
             for job in jobs:
@@ -70,6 +94,8 @@ class Folder:
                     results.append(read(job))
                 except FileFormatError as error:
                     self.faults[self.name(path_of(job))] = str(error)
+                except BayesCtxlawError as error:
+                    raise type(error)(f"{self.name(path_of(job))}: {error}") from error
                 advance()
         return results
 
@@ -89,10 +115,11 @@ class Folder:
             lines = [*lines[:_SHOWN], f"  … and {len(lines) - _SHOWN} more."]
         if self.on_error == "raise" or not n_read:
             advice = "Mend or remove them"
-            advice += ', or read the rest with on_error="skip".' if n_read else "; nothing is left."
+            rest = f", or read the rest with {wording().skip()}."
+            advice += rest if n_read else "; nothing is left."
             raise FileFormatError("\n".join([f"{number} cannot be read:", *lines, advice]))
         warnings.warn(
-            "\n".join([f"{number} were skipped, as on_error='skip' says:", *lines]),
+            "\n".join([f"{number} were skipped, as {wording().skip()} says:", *lines]),
             UserWarning,
             stacklevel=4,
         )

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bayes_ctxlaw._tables import read_table
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.compute import find_model, list_models
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 
@@ -38,17 +39,19 @@ def given(llms: LLMs) -> dict[str, dict[str, Any]]:
     if llms is None:
         return {}
     if isinstance(llms, pd.DataFrame | str | Path):
+        of_file = "" if isinstance(llms, pd.DataFrame) else f", {Path(llms).name},"
+        what = f"The table of llms{of_file}"
         frame = read_table(llms, frozenset({"llm", "family", "technique", "source"})).frame
         if "llm" not in frame:
             columns = ", ".join(map(str, frame.columns))
             raise SpecificationError(
-                f"The table of llms has no column `llm`; its columns are {columns}. "
+                f"{what} has no column `llm`; its columns are {columns}. "
                 f"Its other columns may be {', '.join(FIELDS)}, source."
             )
         names = frame["llm"].tolist()
         twice = sorted({str(n) for n in names if names.count(n) > 1})
         if twice:
-            raise SpecificationError(f"The table of llms names {', '.join(twice)} more than once.")
+            raise SpecificationError(f"{what} names {', '.join(twice)} more than once.")
         frame = frame.drop(columns=["llm", "source"], errors="ignore")
         rows = frame.to_dict("records")
     elif isinstance(llms, Mapping):
@@ -71,13 +74,18 @@ def given(llms: LLMs) -> dict[str, dict[str, Any]]:
     if faults:
         lines = list(dict.fromkeys(faults))[:10]
         raise SpecificationError(
-            f"llms cannot be used: {' '.join(lines)} Write llms={{name as in the files: "
-            f"{{variable: value}}}}; variables are {', '.join(FIELDS)}."
+            f"{_named(llms)} cannot be used: {' '.join(lines)} {wording().form_of_llms(FIELDS)}"
         )
     return {
         name: {variable: value for variable, value in row.items() if not _blank(value)}
         for name, row in zip(names, rows, strict=True)
     }
+
+
+def _named(llms: LLMs) -> str:
+    """What was given, as a message calls it: the argument, and the file if it is one."""
+    name = Path(llms).name if isinstance(llms, str | Path) else None
+    return wording().argument("llms", name)
 
 
 def _blank(value: object) -> bool:
@@ -128,7 +136,8 @@ def described(
             notes.append(f"From the compute registry, as {entry}: {', '.join(taken)} of {name}.")
     surplus = [name for name in user if name not in names]
     if surplus:
-        notes.append(f"llms names what no file holds: {', '.join(surplus)}.")
+        argument = wording().argument("llms")
+        notes.append(f"{argument} names what no file holds: {', '.join(surplus)}.")
     return known, notes
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import FileFormatError, SpecificationError
 from bayes_ctxlaw.readers import _json
 from bayes_ctxlaw.readers._cells import ROUNDING, Prompts
@@ -185,7 +186,7 @@ def _tokens(count: Callable[[str], int], key: str, text: object) -> int:
     n = count(text)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise SpecificationError(
-            f"count_tokens gives {n!r} for the prompt under key `{key}`, {_json.show(text)}; it "
-            "must give the number of tokens, at least 1."
+            f"{wording().argument('count_tokens')} gives {n!r} for the prompt under key `{key}`, "
+            f"{_json.show(text)}; it must give the number of tokens, at least 1."
         )
     return int(n)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
+from bayes_ctxlaw.readers._files import few_files
 
 Choice = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 """A metric, several in order of preference, or either for each task."""
@@ -15,17 +17,57 @@ Convert = Mapping[str, Callable[[float], float]] | None
 _SHOWN = 10
 
 
-def choose(
-    wanted: Choice, tasks: Mapping[str, Sequence[str]], short: Callable[[str], str]
-) -> dict[str, str]:
+class Candidates:
+    """The metrics that files have for each task, and in which files.
+
+    Parameters
+    ----------
+    found : iterable of (str, str, iterable of str)
+        Task, file, and the metrics of that task in that file by their full names.
+    """
+
+    def __init__(self, found: Iterable[tuple[str, str, Iterable[str]]]) -> None:
+        self._files: dict[str, list[str]] = {}
+        self._metrics: dict[str, dict[str, list[str]]] = {}
+        for task, file, metrics in found:
+            self._files.setdefault(task, []).append(file)
+            of_task = self._metrics.setdefault(task, {})
+            for metric in metrics:
+                of_task.setdefault(metric, []).append(file)
+
+    def items(self) -> list[tuple[str, list[str]]]:
+        """Tasks with their metrics."""
+        return [(task, list(metrics)) for task, metrics in self._metrics.items()]
+
+    def __contains__(self, task: str) -> bool:
+        return task in self._metrics
+
+    @property
+    def _all(self) -> dict[str, None]:
+        return dict.fromkeys(file for files in self._files.values() for file in files)
+
+    def files(self) -> str:
+        """Name all files."""
+        return few_files(self._all)
+
+    def where(self, task: str) -> str:
+        """Name the files of a task, and those of a metric, where these are not all."""
+        own = set(self._files[task])
+        parts = [f"Its files: {few_files(self._files[task])}"] if own < set(self._all) else []
+        for metric, files in self._metrics[task].items():
+            if set(files) < own:
+                parts.append(f"{metric} is only in {few_files(files)}")
+        return f" {'; '.join(parts)}." if parts else ""
+
+
+def choose(wanted: Choice, tasks: Candidates, short: Callable[[str], str]) -> dict[str, str]:
     """The metric of every task, by its full name.
 
     Parameters
     ----------
     wanted : Choice
         None takes the only metric there is.
-    tasks : mapping of str to sequence of str
-        Metrics that the files have for each task, by their full names.
+    tasks : Candidates
     short : callable
         Full name → the name without filter or scorer, which may be given instead.
 
@@ -43,26 +85,29 @@ def choose(
         if len(fitting) == 1:
             chosen[task] = fitting[0]
         elif not there:
-            faults.append(f"{task} has no metric.")
+            faults.append(f"{task} has no metric.{tasks.where(task)}")
         elif fitting:
-            faults.append(f"{task} has several: {', '.join(fitting)}.")
+            faults.append(f"{task} has several: {', '.join(fitting)}.{tasks.where(task)}")
         else:
             names = ", ".join(map(repr, preferences))
-            faults.append(f"{task} has no {names}; it has {', '.join(there)}.")
+            has = ", ".join(there)
+            faults.append(f"{task} has no {names}; it has {has}.{tasks.where(task)}")
     if isinstance(wanted, Mapping):
         surplus = [task for task in wanted if task not in tasks]
-        faults += [f"metric names the task {task!r}, which is in no file." for task in surplus]
+        faults += [
+            f"{wording().argument('metric')} names the task {task!r}, which is in no file."
+            for task in surplus
+        ]
     if faults:
         lines = [f"  {fault}" for fault in faults[:_SHOWN]]
         lines += [f"  … and {len(faults) - _SHOWN} more."] if len(faults) > _SHOWN else []
-        example = next((m for there in tasks.values() for m in there), "accuracy")
+        example = next((m for _, there in tasks.items() for m in there), "accuracy")
         raise SpecificationError(
             "\n".join(
                 [
-                    "The metric that is the score must be told:",
+                    f"The metric that is the score must be told ({tasks.files()}):",
                     *lines,
-                    f"Give one, as metric={example!r}; several in order of preference, as a list; "
-                    "or one for each task, as a dict.",
+                    wording().metric(example),
                 ]
             )
         )
@@ -125,8 +170,7 @@ class Scores:
                     [
                         "A score is a number in [0, 1], higher being better:",
                         *lines,
-                        "Leave such tasks out by tasks=[…]; or say how to convert a metric, as "
-                        'convert={"bleu": lambda value: value / 100}.',
+                        wording().no_score(),
                     ]
                 )
             )

@@ -106,11 +106,12 @@ def read_context_scaling(
     folder = Folder(path, (".json",), on_error, progressbar)
     evaluations = folder.each(lambda p: _evaluation(p, folder.name(p)), folder.paths, "files")
     folder.settle(len(evaluations))
-    _cells.check_names(labels, {one.name for one in evaluations}, "data set")
+    sources = [one.source for one in evaluations]
+    _cells.check_names(labels, {one.name for one in evaluations}, sources, "data set")
     wanted = [one for one in evaluations if labels is None or one.name in labels]
     kept, notes = _cells.without_repeats(wanted, repeats)
-    table, more = assembled(_cells.table_of(kept, labels), llms, chance)
-    return Reading(table, FORMAT, len(evaluations), notes + more, folder.faults)
+    table, more = assembled(_cells.table_of(kept, labels), llms, chance, sources)
+    return Reading(table, FORMAT, len(evaluations), notes + more, folder.faults, files=sources)
 
 
 def _evaluation(path: Path, source: str) -> Evaluation:

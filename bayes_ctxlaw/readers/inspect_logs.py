@@ -6,18 +6,16 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.readers import _cells, _llms, _metrics
-from bayes_ctxlaw.readers._files import Folder
+from bayes_ctxlaw.readers._files import Folder, few_files
 from bayes_ctxlaw.readers._inspect_log import Log, read_log, reader, short
 from bayes_ctxlaw.readers.reading import Reading, assembled
 
 FORMAT = "inspect"
 
-_ADVICE = (
-    "The prompt of a sample is known where its log has the usage of its one call of the model. "
-    "Otherwise add the column to .table."
-)
+_USAGE = "The prompt of a sample is known where its log has the usage of its one call of the model."
 
 
 def read_inspect(
@@ -90,10 +88,12 @@ def read_inspect(
     folder = Folder(path, (".eval", ".json"), on_error, progressbar)
     logs = folder.each(lambda p: read_log(p, read, shots), folder.paths, "logs")
     folder.settle(len(logs))
-    _cells.check_names(labels, {log.task for log in logs})
+    sources = [folder.name(log.path) for log in logs]
+    _cells.check_names(labels, {log.task for log in logs}, sources)
     wanted = [log for log in logs if labels is None or log.task in labels]
-    said = _check_shots(wanted, shots)
-    metrics = _metrics.choose(metric, _candidates(wanted), short)
+    said = _check_shots(wanted, shots, sources)
+    candidates = _metrics.Candidates((g.task, folder.name(g.path), g.metrics) for g in wanted)
+    metrics = _metrics.choose(metric, candidates, short)
     found = folder.each(
         lambda log: log.evaluation(metrics[log.task], scores, folder.name(log.path)),
         wanted,
@@ -104,12 +104,13 @@ def read_inspect(
     notes = scores.settle()
     evaluations = [one for one in found if one is not None]
     kept, more = _cells.without_repeats(evaluations, repeats)
-    table, from_registry = assembled(_cells.table_of(kept, labels), llms, chance)
+    table, from_registry = assembled(_cells.table_of(kept, labels), llms, chance, sources)
     notes += [*more, *from_registry, *said, *_notes(wanted, metrics)]
-    return Reading(table, FORMAT, len(logs), notes, folder.faults, {"prompt_tokens": _ADVICE})
+    advice = {"prompt_tokens": f"{_USAGE} {wording().add_column()}"}
+    return Reading(table, FORMAT, len(logs), notes, folder.faults, advice, sources)
 
 
-def _check_shots(logs: list[Log], name: str | None) -> list[str]:
+def _check_shots(logs: list[Log], name: str | None, sources: list[str]) -> list[str]:
     """Refuse the name of an argument that no task has; say which tasks lack it."""
     without = sorted({log.task for log in logs if log.shots is None})
     if name is None or not without:
@@ -117,17 +118,10 @@ def _check_shots(logs: list[Log], name: str | None) -> list[str]:
     if all(log.shots is None for log in logs):
         there = {key for log in logs for key in json.loads(log.arguments.get("task_args", "{}"))}
         raise SpecificationError(
-            f"shots={name!r}, but no task has an argument of that name. Theirs are: "
-            f"{', '.join(sorted(there)) or 'none'}."
+            f"{wording().argument('shots', name)}, but no task has an argument of that name. "
+            f"Theirs are: {', '.join(sorted(there)) or 'none'}. The logs are {few_files(sources)}."
         )
     return [f"Tasks without the argument {name!r}, of unknown shots: {', '.join(without)}."]
-
-
-def _candidates(logs: list[Log]) -> dict[str, list[str]]:
-    candidates: dict[str, dict[str, None]] = {}
-    for log in logs:
-        candidates.setdefault(log.task, {}).update(dict.fromkeys(log.metrics))
-    return {task: list(metrics) for task, metrics in candidates.items()}
 
 
 def _notes(logs: list[Log], metrics: dict[str, str]) -> list[str]:

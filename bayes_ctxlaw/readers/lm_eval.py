@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.readers import _cells, _llms, _lm_eval_samples, _metrics
 from bayes_ctxlaw.readers._cells import Evaluation
@@ -16,11 +17,7 @@ from bayes_ctxlaw.readers.reading import Reading, assembled
 
 FORMAT = "lm-eval"
 
-_ADVICE = (
-    "The logs of --log_samples hold prompts as text, and characters are not tokens: give "
-    "count_tokens=..., a function that counts the tokens of a text, such as "
-    "lambda text: len(tokenizer(text).input_ids); or add the column to .table."
-)
+_TEXT = "The logs of --log_samples hold prompts as text, and characters are not tokens:"
 
 
 def read_lm_eval(
@@ -119,9 +116,11 @@ def read_lm_eval(
     logs = _logs(folder, runs)
     if folder.on_error == "raise" or not runs:
         folder.settle(len(runs))
-    _cells.check_names(labels, {task for run in runs for task in run.tasks})
+    sources = [run.source for run in runs]
+    _cells.check_names(labels, {task for run in runs for task in run.tasks}, sources)
     wanted = [(run, run.tasks[name]) for run in runs for name in _wanted(run, labels)]
-    metrics = _metrics.choose(metric, _candidates(wanted), _short)
+    candidates = _metrics.Candidates((t.name, run.source, t.metrics()) for run, t in wanted)
+    metrics = _metrics.choose(metric, candidates, _short)
     jobs = [_Job(run, task, metrics[task.name], logs) for run, task in wanted]
     found = folder.each(
         lambda job: job.evaluation(scores, counter(job.run.llm)), jobs, "tasks", lambda j: j.path
@@ -131,10 +130,11 @@ def read_lm_eval(
     evaluations = [one for one in found if one is not None]
     kept, more = _cells.without_repeats(evaluations, repeats)
     sizes = {run.llm: {"n_params": float(run.n_params)} for run in runs if run.n_params}
-    table, from_registry = assembled(_cells.table_of(kept, labels), llms, chance, sizes)
+    table, from_registry = assembled(_cells.table_of(kept, labels), llms, chance, sources, sizes)
     notes += [*more, *from_registry, *_notes(runs, wanted, labels, jobs)]
     n_files = len(runs) + sum(job.log is not None for job in jobs)
-    return Reading(table, FORMAT, n_files, notes, folder.faults, {"prompt_tokens": _ADVICE})
+    advice = {"prompt_tokens": f"{_TEXT} {wording().count_tokens()}"}
+    return Reading(table, FORMAT, n_files, notes, folder.faults, advice, sources)
 
 
 def _short(metric: str) -> str:
@@ -163,18 +163,10 @@ def _wanted(run: Run, labels: dict[str, str] | None) -> list[str]:
     if twice:
         group, task = twice[0]
         raise SpecificationError(
-            f"tasks names the group {group!r} and {task!r}, which is inside it: its items would "
-            "count twice. Name one of the two."
+            f"{wording().argument('tasks')} names the group {group!r} and {task!r}, which is "
+            f"inside it in {run.source}: its items would count twice. Name one of the two."
         )
     return names
-
-
-def _candidates(wanted: list[tuple[Run, Task]]) -> dict[str, list[str]]:
-    """Metrics that the files have for each task."""
-    candidates: dict[str, dict[str, None]] = {}
-    for _, task in wanted:
-        candidates.setdefault(task.name, {}).update(dict.fromkeys(task.metrics()))
-    return {task: list(metrics) for task, metrics in candidates.items()}
 
 
 class _Job:
@@ -240,7 +232,8 @@ def _notes(
         others = {n for run in runs for n in run.leaves} - set(labels)
         inside = {n for run in runs for name in labels for n in run.below(name)}
         if others - inside:
-            notes.append(f"Left out, as tasks says: {', '.join(sorted(others - inside))}.")
+            left = ", ".join(sorted(others - inside))
+            notes.append(f"Left out, as {wording().argument('tasks')} says: {left}.")
     drawn = sorted({run.llm for run in runs if run.drawn_name})
     if drawn:
         notes.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from bayes_ctxlaw._tables import Table, read_table
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.readers import _llms
-
-_SHOWN = 5
+from bayes_ctxlaw.readers._files import few, few_files
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,8 @@ class Reading:
         Broken files that were left out, with their faults.
     advice : dict of str to str
         How to come by a variable that the format does not have.
+    files : list of str
+        Names of the files that were read, below the folder.
 
     Notes
     -----
@@ -59,6 +61,7 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     advice: dict[str, str] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
 
     @property
     def unknown(self) -> dict[str, list[str]]:
@@ -97,7 +100,7 @@ class Reading:
         lines += [f"  {text}" for text in self._sentences().values()]
         lines += [f"  {note}" for note in self.notes]
         if self.skipped:
-            lines.append(f"  {len(self.skipped)} broken files were skipped: see .skipped.")
+            lines.append(f"  {len(self.skipped)} broken files were skipped: {wording().skipped()}.")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -110,21 +113,22 @@ class Reading:
         for name in ("compute", "context_window"):
             if name in unknown:
                 said[name] = (
-                    f"{name} of {_few(unknown[name])} is not in these files: give it by llm, as "
-                    f"llms={{{unknown[name][0]!r}: {{{name!r}: …}}}}."
+                    f"{name} of {few(unknown[name])} is not in these files: "
+                    f"{wording().of_llm(name, unknown[name][0])}"
                 )
         if "prompt_tokens" in unknown:
-            advice = self.advice.get("prompt_tokens", "Add the column to .table.")
+            advice = self.advice.get("prompt_tokens", wording().add_column())
+            where = self._where(self._blank("prompt_tokens"))
             said["prompt_tokens"] = (
-                f"prompt_tokens of {_few(unknown['prompt_tokens'])} is unknown. {advice}"
+                f"prompt_tokens of {few(unknown['prompt_tokens'])} is unknown{where}. {advice}"
             )
         for name in ("n_items", "prompt_tokens_sd", "family"):
             if name in unknown:
-                said[name] = f"{name} of {_few(unknown[name])} is unknown."
+                said[name] = f"{name} of {few(unknown[name])} is unknown."
         if "chance" in unknown:
             said["chance"] = (
-                f"chance of {_few(unknown['chance'])} is unknown and taken as 0. Another value is "
-                f"given by task, as chance={{{unknown['chance'][0]!r}: …}}."
+                f"chance of {few(unknown['chance'])} is unknown and taken as 0. Another value is "
+                f"given by task, as {wording().chance(unknown['chance'][0])}."
             )
         return said
 
@@ -137,18 +141,29 @@ class Reading:
             if name in self.table and blank.any() and not blank.all():
                 without = self.table.loc[blank, "llm"].drop_duplicates().tolist()
                 faults.append(
-                    f"{name} of {_few(without)} is unknown while that of others is known: give it "
-                    "for all by llms=..., or drop the column of .table."
+                    f"{name} of {few(without)} is unknown while that of others is known: "
+                    f"{wording().of_all_llms()}"
                 )
         if "chance" in self.table:
             known = self.table.groupby("task")["chance"].agg(lambda c: c.notna().mean())
             partly = known.index[(known > 0) & (known < 1)].tolist()
             if partly:
+                blank = self._blank("chance") & self.table["task"].isin(partly)
                 faults.append(
-                    f"chance of {_few(partly)} is known in some cells only: give it by task, as "
-                    f"chance={{{partly[0]!r}: …}}."
+                    f"chance of {few(partly)} is known in some cells only: give it by task, as "
+                    f"{wording().chance(partly[0])}. It is unknown{self._where(blank)}."
                 )
         return faults
+
+    def _where(self, rows: pd.Series) -> str:
+        """Name the files of some of the rows, if these are not all."""
+        if rows.all() or "source" not in self.table:
+            return ""
+        return f" in {few_files(self.table.loc[rows, 'source'].astype(str))}"
+
+    def named(self) -> str:
+        """The format, and the files, as a message calls what was read."""
+        return f"{self.format}: {few_files(self.files)}" if self.files else self.format
 
 
 @read_table.register
@@ -157,20 +172,21 @@ def _(data: Reading, text_columns: frozenset[str] = frozenset()) -> Table:
     if faults:
         lines = [f"  {i}. {fault}" for i, fault in enumerate(faults, 1)]
         raise ObservationError(
-            "\n".join([f"These {data.format} files do not say all that is needed:", *lines])
+            "\n".join([f"These files ({data.named()}) do not say all that is needed:", *lines])
         )
     frame = data.table.reset_index(drop=True)
     frame = frame.drop(columns=[c for c in frame if frame[c].isna().all()])
     if "chance" in frame:
         frame["chance"] = frame["chance"].fillna(0.0)
     labels = frame["source"] if "source" in frame else frame.index
-    return Table(frame, labels.to_numpy(), f"what was read ({data.format})")
+    return Table(frame, labels.to_numpy(), f"what was read ({data.named()})")
 
 
 def assembled(
     table: pd.DataFrame,
     llms: _llms.LLMs,
     chance: Mapping[str, float] | None,
+    files: Sequence[str],
     found: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Add to the cells what is known of their checkpoints and by whom, and chance levels.
@@ -183,8 +199,8 @@ def assembled(
     absent = [task for task in guessed if task not in set(table["task"])]
     if absent:
         raise SpecificationError(
-            f"chance names {', '.join(map(repr, absent))}; the tasks are "
-            f"{', '.join(table['task'].drop_duplicates())}."
+            f"{wording().argument('chance')} names {', '.join(map(repr, absent))}; the tasks are "
+            f"{', '.join(table['task'].drop_duplicates())}, in {few_files(files)}."
         )
     if guessed:
         blank = pd.Series(np.nan, index=table.index)
@@ -200,9 +216,3 @@ def assembled(
         if values.notna().any():
             columns[variable] = values
     return table.assign(**columns), notes
-
-
-def _few(names: list[str]) -> str:
-    """Join the names, the first of them if they are many."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -96,7 +96,7 @@ def read_tables(
         str(llm): rows[own].dropna(axis="columns", how="all").bfill().iloc[0].to_dict()
         for llm, rows in table.groupby("llm", sort=False)
     }
-    described, notes = assembled(table, llms, chance, found)
+    described, notes = assembled(table, llms, chance, folder.read, found)
     for name in own:  # what a table says of its own rows is not overruled
         described[name] = table[name].where(table[name].notna(), described[name])
-    return Reading(described, FORMAT, len(frames), notes, folder.faults)
+    return Reading(described, FORMAT, len(frames), notes, folder.faults, files=folder.read)

@@ -11,6 +11,7 @@ import xarray as xr
 from bayes_ctxlaw import _checks as checks
 from bayes_ctxlaw._faults import Described, Faults
 from bayes_ctxlaw._tables import read_table
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.aggregation import aggregate_items
 from bayes_ctxlaw.errors import SpecificationError
 
@@ -71,7 +72,7 @@ def as_items(data: Any, **column_names: str) -> xr.Dataset:
         faults.table(
             f"missing: {', '.join(f'`{name}`' for name in absent)}. The columns are: "
             f"{', '.join(map(str, table.frame.columns)) or 'none'}. A table of pass counts has "
-            f"{', '.join(COLUMNS)}; name yours as {absent[0]}='…'."
+            f"{', '.join(COLUMNS)}; name yours as {wording().column(absent[0])}."
         )
     elif not len(frame):
         faults.table("The table has no rows.")
@@ -84,19 +85,20 @@ def as_items(data: Any, **column_names: str) -> xr.Dataset:
 def _renaming(columns: list[Any], column_names: dict[str, str]) -> dict[str, str]:
     """The user's column → canonical name."""
     faults = [
-        f"{name}={column!r}: "
+        f"{wording().column(name, column)}: "
         + (f"there is no column {column!r}" if name in COLUMNS else f"{name!r} is no name here")
         for name, column in column_names.items()
         if name not in COLUMNS or column not in columns
     ]
     faults += [
-        f"{name}={column!r}: your table already has a column {name!r}; rename or drop it first"
+        f"{wording().column(name, column)}: your table already has a column {name!r}; rename or "
+        "drop it first"
         for name, column in column_names.items()
         if name in COLUMNS and name != column and name in columns
     ]
     if faults:
         raise SpecificationError(
-            f"{'; '.join(faults)}. Write canonical name = name of your column. Canonical names: "
+            f"{'; '.join(faults)}. {wording().columns()} Canonical names: "
             f"{', '.join(COLUMNS)}. Your columns: {', '.join(map(str, columns))}."
         )
     return {column: name for name, column in column_names.items()}
