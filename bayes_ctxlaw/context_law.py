@@ -71,9 +71,9 @@ class ContextLaw:
         a ``Prior``. ``print(law)`` shows all names.
     zero_context : {"free", "none"}
         Whether a share ρ of the context term is there without any prompt, or none as in the paper.
-    dilution : {"none", "window"}
+    dilution : {"window", "none"}
         Whether the score may fall inside the window as it fills, as it does where longer prompts
-        hold more distractors.
+        hold more distractors, or not as in the paper.
     references : mapping, optional
         ``{"compute": FLOPs, "prompt_tokens": tokens}`` at which A and B are stated. By default
         the geometric mean of compute, and the prompt length at which the data say most about the
@@ -106,16 +106,16 @@ class ContextLaw:
 
     def __init__(
         self,
-        context_term: str = "power",
-        compute_term: str = "exponential",
-        penalty: str = "log_logistic",
+        context_term: str = LawTerms.context_term,
+        compute_term: str = LawTerms.compute_term,
+        penalty: str = LawTerms.penalty,
         likelihood: str = "auto",
         groups: Mapping[str, Sequence[str]] | Sequence[str] = DEFAULT_LEVELS,
         priors: Mapping[str, Any] | None = None,
         references: Mapping[str, float] | None = None,
         *,
-        zero_context: str = "free",
-        dilution: str = "none",
+        zero_context: str = LawTerms.zero_context,
+        dilution: str = LawTerms.dilution,
     ) -> None:
         self.terms = LawTerms(context_term, compute_term, penalty, zero_context, dilution)
         self.likelihood = likelihood
@@ -220,9 +220,13 @@ class ContextLaw:
         random_seed: int | None = None,
         progressbar: bool = True,
         thin: int | None = None,
+        target_accept: float | None = None,
         **column_names: str,
     ) -> xr.DataTree:
         """Sample the posterior of the law given observations.
+
+        A quick run comes first. Where its chains do not pass the checks of ``review``, a second
+        takes as many steps for every draw as the first says are needed.
 
         Parameters
         ----------
@@ -236,8 +240,10 @@ class ContextLaw:
         progressbar : bool
             Show progress.
         thin : int, optional
-            Sampler steps for every draw kept. If None, 6; for observations of a single task 4.
-            Neighbouring steps are alike; a large fit that takes long can do with 1.
+            Sampler steps for every draw kept, in one run whatever comes of it. If None, 1, and in
+            a second run 2 to 8; the attribute ``fit_thin`` of the posterior says how many.
+        target_accept : float, optional
+            Of NUTS. If None, 0.95 in a quick run and 0.99 otherwise.
         **column_names : str
             Canonical name = own column name.
 
@@ -254,21 +260,17 @@ class ContextLaw:
             If it was interrupted (Ctrl-C). What was sampled after the tuning is kept first, as
             ``law.idata``, and the message says how much; the law can predict from it.
         """
-        from bayes_ctxlaw import sampling
+        from bayes_ctxlaw.runs import sample_enough
 
         self._prepare(as_observations(obs, **column_names))
         for note in notes_on_design(self.obs, self.spec):
             _LOG.info(note)
-        one_task = len(self.encoding.labels["task"]) == 1
-        if thin is None:
-            thin = 4 if one_task else 6
         if random_seed is None:
             random_seed = int(np.random.default_rng().integers(2**31))
-        call = {"draws": draws, "tune": tune, "chains": chains, "thin": thin}
-        call["random_seed"] = random_seed
+        told = {"draws": draws, "tune": tune, "chains": chains, "random_seed": random_seed}
         seed = int(np.random.default_rng(random_seed).integers(2**31))
         density, tune = self._density(tune, seed)
-        trace = sampling.sample(
+        trace = sample_enough(
             density,
             draws=draws,
             tune=tune,
@@ -276,10 +278,12 @@ class ContextLaw:
             random_seed=seed,
             progressbar=progressbar,
             thin=thin,
+            target_accept=target_accept,
         )
+        told |= {name: trace.attrs.pop(name) for name in ("thin", "target_accept")}
         self._seed = seed
         self.idata = self._tree(trace)
-        self.idata["posterior"].attrs |= {f"fit_{name}": int(n) for name, n in call.items()}
+        self.idata["posterior"].attrs |= {f"fit_{k}": np.asarray(v).item() for k, v in told.items()}
         if "interrupted" in trace.attrs:
             # It goes on as an interruption, so that a loop of fits ends as well.
             raise KeyboardInterrupt(f"{trace.attrs['interrupted']}, in `idata`.")

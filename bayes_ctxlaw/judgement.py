@@ -16,6 +16,9 @@ ESS_PER_CHAIN = 100
 MIN_E_BFMI = 0.3
 """Limits of Vehtari et al. (2021) and, for E-BFMI, of Betancourt (2016, arXiv:1604.00695)."""
 
+ESS = ("smallest bulk effective sample size", "smallest tail effective sample size")
+"""Names of these checks."""
+
 # The names of PyMC and of nutpie for the same thing; a fit of this package has the first.
 _FLAGS = (
     (("diverging",), "divergent transitions"),
@@ -64,8 +67,8 @@ def convergence(idata: xr.DataTree) -> pd.DataFrame:
     least = ESS_PER_CHAIN * posterior.sizes["chain"]
     rows = [
         ("largest R-hat", r_hat, f"below {MAX_R_HAT:g}", r_hat < MAX_R_HAT),
-        ("smallest bulk effective sample size", bulk, f"above {least}", bulk > least),
-        ("smallest tail effective sample size", tail, f"above {least}", tail > least),
+        (ESS[0], bulk, f"above {least}", bulk > least),
+        (ESS[1], tail, f"above {least}", tail > least),
     ]
     if "energy" in stats:
         with np.errstate(all="ignore"):

@@ -69,9 +69,9 @@ class LawTerms:
 
     Examples
     --------
-    >>> LawTerms(context_term="power").parameters
+    >>> LawTerms(dilution="none").parameters
     ('A', 'alpha', 'B', 'beta', 'rho', 'kappa', 'delta')
-    >>> LawTerms(penalty="none", zero_context="none").parameters
+    >>> LawTerms(penalty="none", zero_context="none", dilution="none").parameters
     ('A', 'alpha', 'B', 'beta')
     """
 
@@ -79,7 +79,7 @@ class LawTerms:
     compute_term: str = "exponential"
     penalty: str = "log_logistic"
     zero_context: str = "free"
-    dilution: str = "none"
+    dilution: str = "window"
 
     def __post_init__(self) -> None:
         allowed = {

@@ -18,13 +18,6 @@ _KEPT = (
     "reached_max_treedepth", "lp",
 )  # fmt: skip
 
-TARGET_ACCEPT = 0.99
-"""Default of NUTS' target acceptance.
-
-Where a penalty comes out sharp, the end of a window is a wall that the longer steps of a lower
-target run into, and diverge.
-"""
-
 _FEWEST_DRAWS = 4  # of a chain; with fewer there are no sample statistics
 
 _PILOT_ACCEPT, _PILOT_DEPTH = 0.9, 7
@@ -94,7 +87,7 @@ def sample(
     random_seed: int | None,
     progressbar: bool,
     thin: int = 1,
-    target_accept: float = TARGET_ACCEPT,
+    target_accept: float = 0.8,
     max_depth: int = 10,
 ) -> xr.DataTree:
     """Sample a log-density.

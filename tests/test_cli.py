@@ -126,7 +126,8 @@ def test_fit_maps_columns_and_passes_options(scores):
     result = run(
         "fit", scores, "--map", "llm=model", "--map", "prompt_tokens=n_pmt", "--out", "fit.nc",
         "--penalty", "none", "--context-term", "exponential", "--likelihood", "normal",
-        "--draws", 50, "--seed", 3, "--zero-context", "none", "--dilution", "window", "--thin", 2,
+        "--draws", 50, "--seed", 3, "--zero-context", "none", "--dilution", "none", "--thin", 2,
+        "--target-accept", 0.9,
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert json.loads(Path("fit.nc").read_text(encoding="utf-8")) == {
@@ -135,10 +136,11 @@ def test_fit_maps_columns_and_passes_options(scores):
         "penalty": "none",
         "likelihood": "normal",
         "zero_context": "none",
-        "dilution": "window",
+        "dilution": "none",
     }
     assert FakeLaw.made.fitted_with["draws"] == 50
     assert FakeLaw.made.fitted_with["thin"] == 2
+    assert FakeLaw.made.fitted_with["target_accept"] == 0.9
     assert FakeLaw.made.fitted_with["random_seed"] == 3
     assert FakeLaw.made.obs.sizes["obs_id"] == 16
     assert "fit.nc" in result.stdout

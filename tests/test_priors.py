@@ -97,7 +97,7 @@ class TestDefaults:
         names = list(default_priors({"task": ("A", "kappa"), "task:llm": ("A",)}))
         expected = [*PARAMETERS, "A_task_sd", "kappa_task_sd", "A_task_llm_sd", "overdispersion"]
         assert names == expected
-        assert "D" not in default_priors({}, LawTerms().parameters)
+        assert "D" not in default_priors({}, LawTerms(dilution="none").parameters)
 
     def test_checkpoints_and_interactions_vary_less(self):
         priors = default_priors(LEVELS)

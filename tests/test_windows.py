@@ -19,7 +19,7 @@ class Drawn:
     """A law whose draws are chosen, not fitted: the penalty alone shapes its scores."""
 
     def __init__(self, obs, kappa=10.0, delta=0.0, penalty="log_logistic"):
-        law = bcl.ContextLaw(groups=("task",), penalty=penalty)
+        law = bcl.ContextLaw(groups=("task",), penalty=penalty, dilution="none")
         law._prepare(obs)
         self.obs, rng = obs, np.random.default_rng(1)
         draws = prior_draws(law.spec, law.encoding, SIZE, rng)

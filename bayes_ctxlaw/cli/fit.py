@@ -42,7 +42,15 @@ def fit(
     chains: Chains = 4,
     thin: Annotated[
         int | None,
-        typer.Option(min=1, help="Sampler steps for every draw kept. [default: 6, one task: 4]"),
+        typer.Option(
+            min=1,
+            help="Sampler steps for every draw kept. [default: 1; if that does not pass, once more "
+            "with 2 to 6]",
+        ),
+    ] = None,
+    target_accept: Annotated[
+        float | None,
+        typer.Option(help="Target acceptance of NUTS. [default: 0.95, then 0.99]"),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same draws.")] = None,
     force: Force = False,
@@ -75,6 +83,7 @@ def fit(
             tune=tune,
             chains=chains,
             thin=thin,
+            target_accept=target_accept,
             random_seed=seed,
             progressbar=ERR.is_terminal,
         )

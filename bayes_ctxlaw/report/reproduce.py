@@ -18,7 +18,7 @@ from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.priors import resolve_priors
 
 _LIBRARIES = ("pymc", "nutpie", "arviz", "numba", "numpy")
-_FIT = ("draws", "tune", "chains", "thin", "random_seed")
+_FIT = ("draws", "tune", "chains", "thin", "target_accept", "random_seed")
 
 
 def reproduction(law: Any, settings: Mapping[str, Any]) -> str:
@@ -67,7 +67,7 @@ def call(law: Any) -> str:
     written = ", ".join(f"{name}={value!r}" for name, value in options.items())
     posterior = law.idata["posterior"]
     told = {n: posterior.attrs[f"fit_{n}"] for n in _FIT if f"fit_{n}" in posterior.attrs}
-    sampling = "".join(f", {name}={int(value)}" for name, value in told.items())
+    sampling = "".join(f", {name}={value}" for name, value in told.items())
     name = law.obs.attrs.get("name")
     bundled = name in list_datasets().index
     source = f"bcl.load_dataset({name!r})" if bundled else "bcl.as_observations(...)"

@@ -1,0 +1,132 @@
+"""A quick run, and a longer one where it does not pass."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bayes_ctxlaw import runs
+from bayes_ctxlaw.judgement import ESS
+
+
+def chains(length, like_neighbours=0.0, divergences=0, kept=300):
+    """Draws of four chains in which each is so much like the one before."""
+    rng = np.random.default_rng(1)
+    draws = np.zeros((4, length))
+    for i in range(1, length):
+        new = rng.normal(size=4) * np.sqrt(1.0 - like_neighbours**2)
+        draws[:, i] = like_neighbours * draws[:, i - 1] + new
+    diverging = np.arange(4 * length).reshape(4, length) < divergences
+    tree = {
+        "posterior": xr.Dataset({"mu_A": (("chain", "draw"), draws)}),
+        "sample_stats": xr.Dataset({"diverging": (("chain", "draw"), diverging)}),
+    }
+    return xr.DataTree.from_dict({name: ds.isel(draw=slice(kept)) for name, ds in tree.items()})
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Stand-ins for the sampler, one after the other; what they were told."""
+
+    def of(*results):
+        left, calls = list(results), []
+
+        def sample(density, **options):
+            calls.append(options)
+            found = left.pop(0)
+            if isinstance(found, BaseException):
+                raise found
+            return found
+
+        monkeypatch.setattr(runs, "sample", sample)
+        return calls
+
+    return of
+
+
+SIZE = {"draws": 300, "tune": 100, "chains": 4, "random_seed": 1, "progressbar": False}
+
+
+def test_a_quick_run_that_passes_is_the_fit(told):
+    calls = told(chains(300))
+    found = runs.sample_enough(None, **SIZE)
+    assert [(call["thin"], call["target_accept"]) for call in calls] == [(1, 0.95)]
+    assert (found.attrs["thin"], found.attrs["target_accept"]) == (1, 0.95)
+    assert "interrupted" not in found.attrs
+
+
+@pytest.mark.parametrize(
+    ("quick", "steps"),
+    [(chains(300, 0.9), 6), (chains(300, divergences=1), 2)],
+    ids=["too few effective draws", "a divergence"],
+)
+def test_one_that_does_not_pass_is_followed_by_a_longer_one(told, quick, steps):
+    calls = told(quick, chains(300, divergences=2))
+    found = runs.sample_enough(None, **SIZE)
+    assert [(call["thin"], call["target_accept"]) for call in calls] == [(1, 0.95), (steps, 0.99)]
+    # It is the fit whatever comes of it: the review says so.
+    assert int(found["sample_stats"]["diverging"].sum()) == 2
+    assert found.attrs["thin"] == steps
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_who_watches_is_told_why_it_begins_anew(told, caplog, watched):
+    told(chains(300, 0.9), chains(300))
+    runs.sample_enough(None, **SIZE | {"progressbar": watched})
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == watched
+    if watched:
+        assert "effective sample size" in said[0]
+        assert "6 steps for every draw" in said[0]
+
+
+def test_steps_or_a_target_of_the_callers_own_are_kept_to(told):
+    calls = told(chains(300, 0.99))
+    runs.sample_enough(None, thin=3, **SIZE)
+    assert [(call["thin"], call["target_accept"]) for call in calls] == [(3, 0.99)]
+    calls = told(chains(300, 0.99), chains(300))
+    runs.sample_enough(None, target_accept=0.8, **SIZE)
+    assert [(call["thin"], call["target_accept"]) for call in calls] == [(1, 0.8), (6, 0.8)]
+
+
+def interrupted(kept):
+    tree = chains(300, kept=kept)
+    tree.attrs["interrupted"] = "sampling was interrupted"
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("second", "first_is_kept"),
+    [
+        (KeyboardInterrupt("nothing is kept"), True),
+        (interrupted(40), True),  # 6 steps for each of 40 draws are fewer than 300
+        (interrupted(60), False),
+    ],
+)
+def test_of_an_interrupted_second_run_and_the_first_the_longer_is_kept(told, second, first_is_kept):
+    told(chains(300, 0.9), second)
+    found = runs.sample_enough(None, **SIZE)
+    assert (found.attrs["thin"] == 1) == first_is_kept
+    assert "interrupted" in found.attrs
+    if first_is_kept:
+        assert found["posterior"].sizes["draw"] == 300
+        assert "effective sample size" in found.attrs["interrupted"]
+
+
+def test_an_interrupted_quick_run_is_not_followed_by_another(told):
+    calls = told(interrupted(10))
+    assert runs.sample_enough(None, **SIZE)["posterior"].sizes["draw"] == 10
+    assert len(calls) == 1
+
+
+@given(st.lists(st.floats(0.1, 1e5) | st.just(np.nan), min_size=2, max_size=2))
+def test_more_steps_the_fewer_effective_draws_there_were(found):
+    checks = pd.DataFrame({"value": found}, index=list(ESS))
+    steps = runs.steps_needed(checks, 400)
+    assert 2 <= steps <= runs.MOST_STEPS
+    if np.isnan(found).any():
+        assert steps == runs.MOST_STEPS
+    elif steps < runs.MOST_STEPS:
+        assert steps * min(found) > 400
