@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from bayes_ctxlaw import sampling
 from bayes_ctxlaw.density import Density
 from bayes_ctxlaw.judgement import ESS, ESS_PER_CHAIN, convergence
-from bayes_ctxlaw.sampling import sample
 
 QUICK_ACCEPT, TARGET_ACCEPT = 0.95, 0.99
 """NUTS' target acceptance in the quick run, and in any other.
@@ -40,7 +40,7 @@ def sample_enough(
     progressbar: bool,
     thin: int | None = None,
     target_accept: float | None = None,
-    **sampling: Any,
+    **options: Any,
 ) -> xr.DataTree:
     """Sample a log-density until its chains pass, in two runs at most.
 
@@ -54,7 +54,7 @@ def sample_enough(
         Steps for every draw kept, of a single run. If None, 1 and then as many as are needed.
     target_accept : float, optional
         Of every run. If None, `QUICK_ACCEPT` in the first of two and `TARGET_ACCEPT` otherwise.
-    **sampling
+    **options
         As of ``sampling.sample``.
 
     Returns
@@ -71,13 +71,13 @@ def sample_enough(
 
     def run(steps: int, target: float) -> xr.DataTree:
         target = target if target_accept is None else target_accept
-        found = sample(
+        found = sampling.sample(
             density,
             chains=chains,
             progressbar=progressbar,
             thin=steps,
             target_accept=target,
-            **sampling,
+            **options,
         )
         found.attrs |= {"thin": int(steps), "target_accept": float(target)}
         return found

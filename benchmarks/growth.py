@@ -15,12 +15,11 @@ import itertools
 import time
 
 import numpy as np
-import nutpie
 import xarray as xr
 from _common import Clock, clocked
 
 import bayes_ctxlaw as bcl
-from bayes_ctxlaw import kernel
+from bayes_ctxlaw import kernel, sampling
 from bayes_ctxlaw.density import build_density
 from bayes_ctxlaw.simulate import prior_draws, simulate_scores
 
@@ -85,7 +84,7 @@ def main() -> None:
         law, clock = bcl.ContextLaw(likelihood="student_t"), Clock()
         law._prepare(obs)
         mode = clock.read()[0]
-        with clocked(nutpie, "sample") as sampling:
+        with clocked(sampling, "sample") as sampled:
             idata = law.fit(
                 obs,
                 draws=options.draws,
@@ -100,10 +99,10 @@ def main() -> None:
         worst = max(float(value.max()) for value in rhat.data_vars.values())
         steps = float(idata["sample_stats"]["n_steps"].mean())
         gradient, n_dim = cost_of_gradient(law)
-        before[len(obs["obs_id"])] = sampling["cpu"]
+        before[len(obs["obs_id"])] = sampled["cpu"]
         print(
             f"{len(obs['obs_id']):5d} {llms:5d} {n_dim:7d} {mode:7.1f} {gradient:12.0f} "
-            f"{steps:11.1f} {sampling['cpu']:15.1f} {worst:6.3f}",
+            f"{steps:11.1f} {sampled['cpu']:15.1f} {worst:6.3f}",
             flush=True,
         )
     sizes = sorted(before)

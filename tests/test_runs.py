@@ -40,7 +40,7 @@ def told(monkeypatch):
                 raise found
             return found
 
-        monkeypatch.setattr(runs, "sample", sample)
+        monkeypatch.setattr(runs.sampling, "sample", sample)
         return calls
 
     return of
