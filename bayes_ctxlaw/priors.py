@@ -1,8 +1,8 @@
 """Priors: the defaults, the user's own, and how they print.
 
 A prior of a population parameter is stated on the parameter's natural scale, so that a person can
-judge it: "κ between 2 and 60 with 90 %". Effects act on the log scale (δ: on δ itself), and their
-standard deviations have half-normal priors on that scale.
+judge it: "κ between 2 and 20 with 90 %". Effects act on the log scale (ρ: log-odds; δ: before
+`law.window_end`), and their standard deviations have half-normal priors on that scale.
 """
 
 from __future__ import annotations
