@@ -225,8 +225,9 @@ class ContextLaw:
     ) -> xr.DataTree:
         """Sample the posterior of the law given observations.
 
-        A quick run comes first. Where its chains do not pass the checks of ``review``, a second
-        takes as many steps for every draw as the first says are needed.
+        A quick run comes first. Where its chains do not pass the checks of convergence, those of
+        A … delta included, a second takes as many steps for every draw as the first says are
+        needed.
 
         Parameters
         ----------
@@ -260,6 +261,7 @@ class ContextLaw:
             If it was interrupted (Ctrl-C). What was sampled after the tuning is kept first, as
             ``law.idata``, and the message says how much; the law can predict from it.
         """
+        from bayes_ctxlaw.judgement import convergence
         from bayes_ctxlaw.runs import sample_enough
 
         self._prepare(as_observations(obs, **column_names))
@@ -272,6 +274,7 @@ class ContextLaw:
         density, tune = self._density(tune, seed)
         trace = sample_enough(
             density,
+            lambda trace: convergence(self._tree(trace), derived=True),
             draws=draws,
             tune=tune,
             chains=chains,

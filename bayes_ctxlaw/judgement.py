@@ -26,13 +26,15 @@ _FLAGS = (
 )
 
 
-def convergence(idata: xr.DataTree) -> pd.DataFrame:
+def convergence(idata: xr.DataTree, derived: bool = False) -> pd.DataFrame:
     """Check whether the chains of a fit agree and hold enough independent draws.
 
     Parameters
     ----------
     idata : xarray.DataTree
         From ``law.fit``.
+    derived : bool
+        Look at A … delta of every combination of labels as well, which are functions of the rest.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def convergence(idata: xr.DataTree) -> pd.DataFrame:
     """
     import arviz as az
 
-    posterior = sampled(idata)
+    posterior = idata["posterior"].to_dataset() if derived else sampled(idata)
     stats = idata["sample_stats"].to_dataset()
     with np.errstate(all="ignore"):
         r_hat = _worst(az.rhat(posterior), posterior, np.max)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ import xarray as xr
 
 from bayes_ctxlaw import sampling
 from bayes_ctxlaw.density import Density
-from bayes_ctxlaw.judgement import ESS, ESS_PER_CHAIN, convergence
+from bayes_ctxlaw.judgement import ESS, ESS_PER_CHAIN
 
 QUICK_ACCEPT, TARGET_ACCEPT = 0.95, 0.99
 """NUTS' target acceptance in the quick run, and in any other.
@@ -35,6 +36,7 @@ _LOG = logging.getLogger(__name__)
 
 def sample_enough(
     density: Density,
+    judge: Callable[[xr.DataTree], pd.DataFrame],
     *,
     chains: int,
     progressbar: bool,
@@ -47,6 +49,8 @@ def sample_enough(
     Parameters
     ----------
     density : Density
+    judge : callable
+        Checks of a run, as from ``judgement.convergence``.
     chains : int
     progressbar : bool
         Show progress, and say why there is a second run.
@@ -87,7 +91,7 @@ def sample_enough(
     first = run(1, QUICK_ACCEPT)
     if "interrupted" in first.attrs:
         return first
-    checks = convergence(first)
+    checks = judge(first)
     if checks["passed"].all():
         return first
     steps = steps_needed(checks, ESS_PER_CHAIN * chains)

@@ -98,6 +98,7 @@ def test_posterior_mode_of_the_papers_law_is_the_least_squares_fit(montgomery):
         priors=wide,
         references={"compute": 1e23, "prompt_tokens": 100.0},
         zero_context="none",
+        dilution="none",
     )
     model = law.build_model(obs)
     mode = pm.find_MAP(model=model, progressbar=False, return_inferencedata=True, jitter=False)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayes_ctxlaw import runs
-from bayes_ctxlaw.judgement import ESS
+from bayes_ctxlaw.judgement import ESS, convergence
 
 
 def chains(length, like_neighbours=0.0, divergences=0, kept=300):
@@ -51,7 +51,7 @@ SIZE = {"draws": 300, "tune": 100, "chains": 4, "random_seed": 1, "progressbar":
 
 def test_a_quick_run_that_passes_is_the_fit(told):
     calls = told(chains(300))
-    found = runs.sample_enough(None, **SIZE)
+    found = runs.sample_enough(None, convergence, **SIZE)
     assert [(call["thin"], call["target_accept"]) for call in calls] == [(1, 0.95)]
     assert (found.attrs["thin"], found.attrs["target_accept"]) == (1, 0.95)
     assert "interrupted" not in found.attrs
@@ -64,7 +64,7 @@ def test_a_quick_run_that_passes_is_the_fit(told):
 )
 def test_one_that_does_not_pass_is_followed_by_a_longer_one(told, quick, steps):
     calls = told(quick, chains(300, divergences=2))
-    found = runs.sample_enough(None, **SIZE)
+    found = runs.sample_enough(None, convergence, **SIZE)
     assert [(call["thin"], call["target_accept"]) for call in calls] == [(1, 0.95), (steps, 0.99)]
     # It is the fit whatever comes of it: the review says so.
     assert int(found["sample_stats"]["diverging"].sum()) == 2
@@ -74,7 +74,7 @@ def test_one_that_does_not_pass_is_followed_by_a_longer_one(told, quick, steps):
 @pytest.mark.parametrize("watched", [True, False])
 def test_who_watches_is_told_why_it_begins_anew(told, caplog, watched):
     told(chains(300, 0.9), chains(300))
-    runs.sample_enough(None, **SIZE | {"progressbar": watched})
+    runs.sample_enough(None, convergence, **SIZE | {"progressbar": watched})
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == watched
     if watched:
@@ -84,10 +84,10 @@ def test_who_watches_is_told_why_it_begins_anew(told, caplog, watched):
 
 def test_steps_or_a_target_of_the_callers_own_are_kept_to(told):
     calls = told(chains(300, 0.99))
-    runs.sample_enough(None, thin=3, **SIZE)
+    runs.sample_enough(None, convergence, thin=3, **SIZE)
     assert [(call["thin"], call["target_accept"]) for call in calls] == [(3, 0.99)]
     calls = told(chains(300, 0.99), chains(300))
-    runs.sample_enough(None, target_accept=0.8, **SIZE)
+    runs.sample_enough(None, convergence, target_accept=0.8, **SIZE)
     assert [(call["thin"], call["target_accept"]) for call in calls] == [(1, 0.8), (6, 0.8)]
 
 
@@ -107,7 +107,7 @@ def interrupted(kept):
 )
 def test_of_an_interrupted_second_run_and_the_first_the_longer_is_kept(told, second, first_is_kept):
     told(chains(300, 0.9), second)
-    found = runs.sample_enough(None, **SIZE)
+    found = runs.sample_enough(None, convergence, **SIZE)
     assert (found.attrs["thin"] == 1) == first_is_kept
     assert "interrupted" in found.attrs
     if first_is_kept:
@@ -117,7 +117,7 @@ def test_of_an_interrupted_second_run_and_the_first_the_longer_is_kept(told, sec
 
 def test_an_interrupted_quick_run_is_not_followed_by_another(told):
     calls = told(interrupted(10))
-    assert runs.sample_enough(None, **SIZE)["posterior"].sizes["draw"] == 10
+    assert runs.sample_enough(None, convergence, **SIZE)["posterior"].sizes["draw"] == 10
     assert len(calls) == 1
 
 
