@@ -21,8 +21,8 @@ Where a penalty comes out sharp, the end of a window is a wall that the longer s
 target run into, and diverge.
 """
 
-MOST_STEPS = 6
-"""At most so many steps for every draw of the longer run."""
+QUICK_STEPS, MOST_STEPS = 2, 6
+"""Steps for every draw of the quick run, and of the longer one at most."""
 
 _MARGIN = 1.5  # of effective draws over those wanted: what a run says of the next is rough
 
@@ -55,7 +55,8 @@ def sample_enough(
     progressbar : bool
         Show progress, and say why there is a second run.
     thin : int, optional
-        Steps for every draw kept, of a single run. If None, 1 and then as many as are needed.
+        Steps for every draw kept, of a single run. If None, `QUICK_STEPS` and then as many as are
+        needed.
     target_accept : float, optional
         Of every run. If None, `QUICK_ACCEPT` in the first of two and `TARGET_ACCEPT` otherwise.
     **options
@@ -88,7 +89,7 @@ def sample_enough(
 
     if thin is not None:
         return run(thin, TARGET_ACCEPT)
-    first = run(1, QUICK_ACCEPT)
+    first = run(QUICK_STEPS, QUICK_ACCEPT)
     if "interrupted" in first.attrs:
         return first
     checks = judge(first)
@@ -122,25 +123,26 @@ def steps_needed(checks: pd.DataFrame, wanted: float) -> int:
     Parameters
     ----------
     checks : pandas.DataFrame
-        Of a run with one step for every draw, from ``judgement.convergence``.
+        Of a quick run, from ``judgement.convergence``.
     wanted : float
         Effective draws.
 
     Returns
     -------
     int
-        From 2 to `MOST_STEPS`; the latter as well where the run cannot say.
+        From 3 to `MOST_STEPS`; the latter as well where the run cannot say.
 
     Examples
     --------
     >>> checks = pd.DataFrame({"value": [250.0, 640.0]}, index=ESS)
     >>> steps_needed(checks, 400)
-    3
+    5
     """
     least = checks.loc[list(ESS), "value"].min(skipna=False)
-    if not least > _MARGIN * wanted / MOST_STEPS:
+    enough = QUICK_STEPS * _MARGIN * wanted
+    if not least > enough / MOST_STEPS:
         return MOST_STEPS
-    return max(2, math.ceil(_MARGIN * wanted / least))
+    return max(QUICK_STEPS + 1, math.ceil(enough / least))
 
 
 def _steps(trace: xr.DataTree) -> int:

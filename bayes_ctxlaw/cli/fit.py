@@ -44,8 +44,8 @@ def fit(
         int | None,
         typer.Option(
             min=1,
-            help="Sampler steps for every draw kept. [default: 1; if that does not pass, once more "
-            "with 2 to 6]",
+            help="Sampler steps for every draw kept. [default: 2; if that does not pass, once more "
+            "with 3 to 6]",
         ),
     ] = None,
     target_accept: Annotated[
