@@ -87,7 +87,7 @@ def sample(
     random_seed: int | None,
     progressbar: bool,
     thin: int = 1,
-    target_accept: float = 0.8,
+    target_accept: float,
     max_depth: int = 10,
 ) -> xr.DataTree:
     """Sample a log-density.
