@@ -33,7 +33,7 @@ from bayes_ctxlaw.rivals.difficulty.clustering import (
 )
 from bayes_ctxlaw.rivals.difficulty.curves import Curve, cluster_law, fit_curve, weighted_mean
 from bayes_ctxlaw.rivals.difficulty.grouping import TaskData
-from bayes_ctxlaw.rivals.difficulty.lines import line_draws
+from bayes_ctxlaw.rivals.difficulty.lines import line_draws, trend_draws
 from bayes_ctxlaw.rivals.difficulty.mapping import RMSE, MonotoneSpline
 
 COMPUTE = np.geomspace(1e19, 1e23, 6)
@@ -334,6 +334,18 @@ def test_curves_are_recovered_with_their_uncertainty():
     np.testing.assert_allclose(posterior.weights.sum(), 1.0)
 
 
+def test_a_low_ceiling_is_found_and_the_counts_are_kept():
+    """Curves that level off at one per cent, where how h + c divides is hardly known."""
+    truth = [(60.0, 0.8, 4.5, 0.0), (90.0, 0.7, 4.2, 0.0)]
+    passed, samples = counts_of(truth, samples=20_000)
+    draws = curve_posterior(COMPUTE, passed, samples).draw(2000, np.random.default_rng(2))
+    for beyond in (0.0, np.log(10.0)):
+        rate = draws.rate(np.zeros((2000, 1)), np.full((2000, 2), beyond))
+        low, high = np.quantile(rate, [0.05, 0.95], axis=0)
+        assert (low > 0.6 * passed[:, -1] / samples[:, -1]).all()
+        assert (high < 3.0 * passed[:, -1] / samples[:, -1]).all()
+
+
 def test_effects_of_checkpoints_are_told_from_overdispersion():
     truth = [(12.0, 0.4, 0.03, 0.01), (60.0, 0.5, 0.05, 0.01), (20.0, 0.4, 0.04, 0.02)]
     calm = curve_posterior(COMPUTE, *counts_of(truth))
@@ -350,6 +362,19 @@ def test_a_line_is_recovered():
     assert abs(draws.slope.mean() - 0.8) < 0.05
     assert abs(draws.noise.mean() - 0.2) < 0.03
     assert draws.at(np.array(3.0)).std() > draws.at(np.array(0.0)).std()
+
+
+def test_a_trend_goes_on_from_the_last_point():
+    """Where points bend off a line, a line through all of them is far from the last one."""
+    rng = np.random.default_rng(1)
+    x = np.linspace(-4, 0, 9)
+    y = np.minimum(x, -2.0)  # flat since the middle
+    draws = trend_draws(x, y, np.full(9, 0.1), (0.5, 0.5), 0.1, 4000, rng)
+    line = line_draws(x, y, np.ones(9), (0.5, 0.5), 0.1, 4000, rng)
+    height, near = draws.at(np.full(4000, 0.1))
+    assert abs(height.mean() + 2.0) < 0.15 < abs(line.at(0.1).mean() + 2.0)
+    _, far = draws.at(np.full(4000, 2.0))
+    assert near.mean() < far.mean() < draws.scale.mean() * 1.001
 
 
 def test_items_count_the_same_whatever_their_samples():
@@ -600,3 +625,22 @@ def test_on_pythia_the_largest_checkpoint_is_inside_the_interval(pythia):
     at = [{"task": "MATH", "llm": "Pythia 12B", "compute": float(pythia["compute"][-1])}]
     found = law.predict(at).isel(obs_id=0)
     assert found["lower"] <= score <= found["upper"]
+
+
+@needs_shared
+@pytest.mark.slow
+def test_on_real_items_that_hardly_anybody_solves_most_are_inside():
+    """Trained on 60B to 300B tokens, the largest model from the smaller ones: six series."""
+    names = {"benchmark": "task", "model": "llm", "flops_6nd": "compute", "problem": "item"}
+    frame = pd.read_csv(SHARED / "pythia_passrates.csv.gz").rename(columns=names)
+    frame = frame[frame["source"] == "koyejo_raw"]
+    length = frame["llm"].str.split("_").str[-1]
+    inside = 0
+    for task, tokens in itertools.product(("GSM8K", "MATH"), ("60B", "200B", "300B")):
+        items = as_items(frame[(frame["task"] == task) & (length == tokens)]).sortby("compute")
+        law = DifficultyClusters().fit(items.isel(llm=slice(-1)), random_seed=1)
+        score = float((items["n_correct"] / items["n_samples"]).mean("item")[-1])
+        at = [{"task": task, "llm": "largest", "compute": float(items["compute"][-1])}]
+        found = law.predict(at).isel(obs_id=0)
+        inside += bool(found["lower"] <= score <= found["upper"])
+    assert inside >= 4

@@ -2,9 +2,10 @@
 
 Three groups of items. Those of clusters that follow their law are forecast by the posterior of the
 curves. Those that have not been solved so far are forecast by what items not solved by smaller
-checkpoints did later. The rest follows the predictable subset along a line on the logit scale,
-which passes through (0, 0) and (1, 1) as the published map does. The score of the whole set is the
-mean over items of all three, so the map is uncertain only as far as items are not predictable.
+checkpoints did later. The rest moves with the predictable subset along a trend on the logit scale,
+which passes through (0, 0) and (1, 1) as the published map does, and goes on from the last
+checkpoint. The score of the whole set is the mean over items of all three, so the map is uncertain
+only as far as items are not predictable.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bayes_ctxlaw.rivals.difficulty.cluster_posterior import (
     curve_posterior,
     likeliest_curves,
 )
-from bayes_ctxlaw.rivals.difficulty.curves import UNIT, Curve
+from bayes_ctxlaw.rivals.difficulty.curves import UNIT, Curve, refusal
 from bayes_ctxlaw.rivals.difficulty.grouping import (
     TaskData,
     cluster_items,
@@ -29,8 +30,9 @@ from bayes_ctxlaw.rivals.difficulty.grouping import (
     recluster,
     refusal_of_task,
 )
-from bayes_ctxlaw.rivals.difficulty.lines import LineDraws
+from bayes_ctxlaw.rivals.difficulty.lines import LineDraws, TrendDraws
 from bayes_ctxlaw.rivals.difficulty.remainder import (
+    APART,
     NEAREST,
     anchor_logit,
     logit_mean,
@@ -44,8 +46,8 @@ REPLICATES = 8
 
 BREAK = 0.15
 """Curves need not continue: sd of the log of what a cluster's exponent in compute changes by beyond
-the data, and of what the slope of the rest does. Half of that of `bayes_ctxlaw.predict`, whose law
-has one exponent where there are many clusters here."""
+the data. Half of that of `bayes_ctxlaw.predict`, whose law has one exponent where there are many
+clusters here."""
 
 RISE = 0.5
 """By how much a cluster must rise over the data, on the logit scale. A flat one, or one that falls,
@@ -65,20 +67,21 @@ class Replicate:
     curves : CurveDraws
     breaks : ndarray (draw, cluster)
         Factors of what lies beyond the data.
-    rest, unsolved : LineDraws or None
+    rest : TrendDraws or None
         None where there are no such items.
+    unsolved : LineDraws or None
     ends : ndarray
         Logit of the subset's score at the largest checkpoint, and at each anchor.
     anchored : ndarray (anchor,)
         Logit of the anchors' score on unsolved items.
     bend : ndarray (draw,)
-        Standard normal: how the line of the rest bends.
+        Standard normal: how the line of the rest goes on.
     """
 
     shares: np.ndarray
     curves: CurveDraws
     breaks: np.ndarray
-    rest: LineDraws | None
+    rest: TrendDraws | None
     unsolved: LineDraws | None
     ends: np.ndarray
     anchored: np.ndarray
@@ -169,25 +172,28 @@ class BayesianTask:
         if kind != "law":
             rate = curves.scattered(rate, rng)
         weights = one.shares[:-2]
-        subset = np.average(rate, axis=1, weights=weights)
-        place = logit(np.clip(subset, 1e-6, 1.0 - 1e-6))
-        groups = [*rate.T]
-        away = np.abs(place[:, None] - one.ends).min(axis=1)
-        for line in (one.unsolved, one.rest):
-            if line is None:
-                groups.append(np.zeros(size))
-                continue
-            if line is one.unsolved:
-                ahead = np.log(np.maximum(x - data_c[-1], NEAREST))
-                height = line.at(ahead) + line.noise * after
-                height = _with_anchors(height, place, one)
-            else:
-                height = line.at(place) + BREAK * one.bend * away
-                if kind != "law":
-                    height = height + line.noise * around
-            groups.append(expit(height))
-        every = np.column_stack(groups)
+        place = _logit_of(np.average(rate, axis=1, weights=weights))
+        unsolved = rest = np.zeros(size)
+        if one.unsolved is not None:
+            ahead = np.log(np.maximum(x - data_c[-1], NEAREST))
+            height = one.unsolved.at(ahead) + one.unsolved.noise * after
+            unsolved = expit(_with_anchors(height, place, one))
+        if one.rest is not None:
+            # From the scores at the largest checkpoint, by as much as the law of the subset moves.
+            at_edge = curves.rate(np.zeros((size, 1)), np.zeros_like(beyond))
+            moved = place - _logit_of(np.average(at_edge, axis=1, weights=weights))
+            place = one.ends[0] + moved
+            height, sd = one.rest.at(place)
+            height = height + sd * one.bend
+            if kind != "law":
+                height = height + np.sqrt(APART) * one.rest.scale * around
+            rest = expit(height)
+        every = np.column_stack([*rate.T, unsolved, rest])
         return every @ one.shares, (every * (1.0 - every)) @ one.shares
+
+
+def _logit_of(score: np.ndarray) -> np.ndarray:
+    return logit(np.clip(score, 1e-6, 1.0 - 1e-6))
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ class _Clusters:
         own = members(labels)
         found = likeliest_curves(data.compute, *_counts(data, own)) if own else np.empty((0, 4))
         curves = [Curve(*row) for row in found.tolist()]
-        return cls(own, curves, [curve.refusal or _flat(curve, data) for curve in curves])
+        return cls(own, curves, [_refusal(curve, data) for curve in curves])
 
     @property
     def kept(self) -> list[np.ndarray]:
@@ -215,6 +221,15 @@ class _Clusters:
     def subset(self) -> np.ndarray:
         """Whether each item is in a cluster that is kept."""
         return np.any(self.kept, axis=0)
+
+
+def _refusal(curve: Curve, data: TaskData) -> str:
+    """Why the law of a cluster cannot be extrapolated, in words; empty if it can.
+
+    A low ceiling, which the published filter refuses, is none: the posterior knows how far it is
+    known, and a cluster that levels off is easy to forecast.
+    """
+    return refusal(curve.a, curve.b, 0.0) or _flat(curve, data)
 
 
 def _flat(curve: Curve, data: TaskData) -> str:

@@ -18,11 +18,12 @@ from bayes_ctxlaw.rivals.difficulty.curves import UNIT
 PARAMETERS = ("log_h", "log_b", "log_c", "logit_g")
 
 # Normal priors of a curve: log h at the largest checkpoint (pass rates there from 0.001 to 0.95),
-# log b (b from 0.1 to 1.6 with 90 %), log c (c from 0.003 to 0.3), logit g (g from 0.001 to 0.3).
-# What clusters of a task have in common comes first, what is each one's own second: steepness and
-# ceiling are much alike from one cluster to the next.
-_PRIOR_MEAN = np.array([-0.3, np.log(0.4), np.log(0.03), -4.0])
-_SHARED_SD = np.array([0.0, 0.8, 1.2, 1.4])
+# log b (b from 0.1 to 1.6 with 90 %), log c (c from 0.003 to 3, that is, a ceiling anywhere from
+# hardly any pass to nearly all), logit g (g from 0.001 to 0.3). What clusters of a task have in
+# common comes first, what is each one's own second: steepness and ceiling are much alike from one
+# cluster to the next.
+_PRIOR_MEAN = np.array([-0.3, np.log(0.4), np.log(0.1), -4.0])
+_SHARED_SD = np.array([0.0, 0.8, 2.0, 1.4])
 _OWN_SD = np.array([1.5, 0.3, 0.6, 1.0])
 
 # Half-normal priors of the scales, and where the posterior is evaluated.
@@ -32,6 +33,7 @@ _TAU_SD, _PHI_SD = 0.3, 0.05
 _ORDINARY = 0.1, 0.04
 
 _STEPS = 60
+_SAME = 0.05  # modes whose parameters are all closer than this are one
 _EDGE = 1e-9
 
 
@@ -112,18 +114,39 @@ class CurvePosterior:
         clusters, checkpoints = self.shape
         pair = rng.choice(len(self.weights), size=size, p=self.weights)
         unit = rng.standard_normal((size, self.modes.shape[1]))
-        flat = np.empty_like(unit)
+        away = np.empty_like(unit)
         for number in np.unique(pair):
             own = pair == number
-            away = solve_triangular(self.roots[number], unit[own].T, lower=True, trans="T")
-            flat[own] = self.modes[number] + away.T
+            root = self.roots[number]
+            away[own] = solve_triangular(root, unit[own].T, lower=True, trans="T").T
+        mode = self.modes[pair]
+        last = 4 * clusters
         return CurveDraws(
             self.edge,
-            flat[:, : 4 * clusters].reshape(size, clusters, 4),
-            flat[:, 4 * clusters :].reshape(size, checkpoints),
+            _moved(*(part[:, :last].reshape(size, clusters, 4) for part in (mode, away))),
+            (mode + away)[:, last:].reshape(size, checkpoints),
             self.scales[pair, 0],
             self.scales[pair, 1],
         )
+
+
+def _moved(mode: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """Parameters a small step away from a mode, the step continued where normals are plausible.
+
+    Counts tell h + c, which is minus the log of the rate, much better than how it is divided: where
+    c is large, log h and log c lie along a bent ridge, which a normal distribution of both would
+    leave. Of the log of h + c and of the logit of c's share in it the ridge is straight. The
+    determinant of the change is 1, so modes and their evidence are the same in both.
+    """
+    log_h, log_c = mode[..., 0], mode[..., 2]
+    share = expit(log_c - log_h)
+    by_share = away[..., 2] - away[..., 0]
+    total = np.logaddexp(log_h, log_c) + away[..., 0] + share * by_share
+    logit_share = log_c - log_h + by_share
+    theta = mode + away
+    theta[..., 0] = total - np.logaddexp(0.0, logit_share)
+    theta[..., 2] = total - np.logaddexp(0.0, -logit_share)
+    return theta
 
 
 def curve_posterior(compute: np.ndarray, passed: np.ndarray, samples: np.ndarray) -> CurvePosterior:
@@ -144,22 +167,28 @@ def curve_posterior(compute: np.ndarray, passed: np.ndarray, samples: np.ndarray
     -----
     Counts of a cluster are beta-binomial around its law at the checkpoint's compute times
     exp(effect). The variance of a rate P is
-    P (1 − P) (1/n + φ² (1 − 1/n)). The mode is found by Fisher scoring with damping.
+    P (1 − P) (1/n + φ² (1 − 1/n)). Modes are found by Fisher scoring with damping. There may be
+    two: curves that go on rising, with checkpoints that scatter, and curves that level off. Both
+    are searched for, and count by their evidence.
     """
     log_c = np.log(compute / UNIT)
     edge = float(log_c.max())
     problem = _Problem(log_c - edge, passed, samples)
-    theta = problem.start()
     modes, roots, heights, scales = [], [], [], []
+    starts = problem.starts()
     for phi in _PHI[::-1]:
         for tau in _TAU:
-            theta, height, root = problem.mode(theta, tau, phi)
             prior = -0.5 * ((tau / _TAU_SD) ** 2 + (phi / _PHI_SD) ** 2)
-            # The grid is about even in the log: each pair stands for an interval of its own size.
-            heights.append(height + prior + np.log(tau * phi))
-            modes.append(theta)
-            roots.append(root)
-            scales.append((tau, phi))
+            found = [problem.mode(theta, tau, phi) for theta in starts]
+            starts = [theta for theta, _, _ in found]
+            if np.abs(starts[0] - starts[1]).max() < _SAME:
+                found = found[:1]
+            for theta, height, root in found:
+                # The grid is about even in the log: each pair stands for an interval of its size.
+                heights.append(height + prior + np.log(tau * phi))
+                modes.append(theta)
+                roots.append(root)
+                scales.append((tau, phi))
     weights = np.exp(np.array(heights) - max(heights))
     return CurvePosterior(
         edge,
@@ -182,7 +211,9 @@ def likeliest_curves(compute: np.ndarray, passed: np.ndarray, samples: np.ndarra
     found = []
     for k, n in zip(passed, samples, strict=True):
         problem = _Problem(log_c - edge, k[None], n[None])
-        log_h, log_b, log_c_, logit_g = problem.mode(problem.start(), *_ORDINARY)[0][:4]
+        modes = [problem.mode(theta, *_ORDINARY) for theta in problem.starts()]
+        best = max(modes, key=lambda mode: mode[1])[0]
+        log_h, log_b, log_c_, logit_g = best[:4]
         b = np.exp(log_b)
         found.append([np.exp(log_h + b * edge), b, np.exp(log_c_), expit(logit_g)])
     return np.array(found)
@@ -201,6 +232,15 @@ class _Problem:
         theta = np.tile(_PRIOR_MEAN, (clusters, 1))
         theta[:, 0] = np.log(-np.log(rate))
         return np.concatenate([theta.ravel(), np.zeros(checkpoints)])
+
+    def starts(self) -> list[np.ndarray]:
+        """Curves with an ordinary ceiling, and curves that have all but reached theirs."""
+        rising = self.start()
+        level = rising.copy()
+        own = level[: 4 * len(self.passed)].reshape(-1, 4)
+        own[:, 2] = own[:, 0] + np.log(0.9)
+        own[:, 0] += np.log(0.1)
+        return [rising, level]
 
     def mode(
         self, flat: np.ndarray, tau: float, phi: float

@@ -58,14 +58,15 @@ class DifficultyClusters:
     Notes
     -----
     The Bayesian form clusters as published, once on the pass rates and seven times on draws from
-    their posterior, and filters as published, but by the likeliest curve, whose b and c are above 0
-    by their priors; a cluster must also rise by 0.5 on the logit scale. Counts of a cluster are
-    beta-binomial around its law, with an effect of each checkpoint on all clusters, and a posterior
-    by the Laplace approximation. Items that are not predictable are of two groups, each with a line
-    on the logit scale: those not solved so far, forecast from what items not solved at earlier
-    checkpoints did later; and the rest, which follows the predictable subset, with anchors among
-    the points. Beyond the data exponents and slopes change by a random amount, because curves need
-    not continue.
+    their posterior. It keeps clusters whose likeliest curve has a > 1 and b > 0.1, and rises by 0.5
+    on the logit scale; a low ceiling is no reason for refusal here, since its uncertainty is part
+    of the forecast. Counts of a cluster are beta-binomial around its law, with an effect of each
+    checkpoint on all clusters, and a posterior by the Laplace approximation around every mode:
+    curves may go on rising or level off. Items that are not predictable are of two groups: those
+    not solved so far, forecast from what items not solved at earlier checkpoints did later, along a
+    line on the logit scale; and the rest, which moves with the predictable subset along a trend
+    that goes on from the last checkpoint, with anchors among the points. Beyond the data exponents
+    change by a random amount, because curves need not continue.
 
     ``kind="law"`` has all this but effects of checkpoints; ``"llm"`` adds the effect of the
     checkpoint, a fitted one if its label is known; ``"response"`` the sampling noise of an

@@ -6,7 +6,12 @@ import numpy as np
 from scipy.special import logit
 
 from bayes_ctxlaw.rivals.difficulty.grouping import TaskData
-from bayes_ctxlaw.rivals.difficulty.lines import LineDraws, line_draws
+from bayes_ctxlaw.rivals.difficulty.lines import (
+    LineDraws,
+    TrendDraws,
+    line_draws,
+    trend_draws,
+)
 
 UNSOLVED = 0.1
 """An item is unsolved while no pass rate exceeds this share of the highest ones."""
@@ -32,6 +37,11 @@ def threshold(rate: np.ndarray) -> float:
     return UNSOLVED * float(np.quantile(rate[-1], 0.95))
 
 
+APART, ANCHOR_APART = 0.1, 1.0
+"""Variance of what one checkpoint has by itself in its score on the rest, and an anchor, over that
+of what stays from one checkpoint to the next."""
+
+
 def _recency(size: int) -> np.ndarray:
     return np.arange(1.0, size + 1.0) / size
 
@@ -43,16 +53,15 @@ def rest_line(
     anchors: np.ndarray,
     size: int,
     rng: np.random.Generator,
-) -> LineDraws:
-    """Logit of the score on the rest against that on the subset; later checkpoints count more."""
+) -> TrendDraws:
+    """Logit of the score on the rest against that on the subset."""
     height = logit_mean(data.rate[:, rest], data.samples[:, rest])
-    weights = np.append(_recency(len(score)), np.full(len(anchors), 0.5))
-    return line_draws(
+    return trend_draws(
         np.append(score, anchors),
         np.append(height, anchor_logit(data, rest)),
-        weights,
+        np.append(np.full(len(score), APART), np.full(len(anchors), ANCHOR_APART)),
         slope=(0.5, 0.5),
-        noise=0.1,
+        scale=0.1,
         size=size,
         rng=rng,
     )

@@ -29,7 +29,6 @@ class BayesianFit:
     variant : str
     references : References
     tasks, llms : sequence of str
-    chance : dict of str to float
     """
 
     idata: xr.DataTree
@@ -37,7 +36,6 @@ class BayesianFit:
     references: References
     tasks: Sequence[str]
     llms: Sequence[str]
-    chance: dict[str, float]
 
     def __post_init__(self) -> None:
         posterior = self.idata["posterior"].to_dataset().transpose("chain", "draw", ...)
@@ -59,11 +57,14 @@ class BayesianFit:
             values = {"alpha": np.exp(own["log_alpha"])}
             if not by_compute:
                 values["beta"] = np.exp(own["log_beta"])
-            if not direct:
+            values["floor"] = own["floor"]
+            if direct:
+                values["E"] = np.exp(own["log_deficit"]) * sigmoid(own["logit_limit"])
+            else:
                 terms = [np.exp(own[n]) for n in own if n in _RATIOS]
                 level = self.references.log_loss[task] + own["log_loss"]
                 values |= {"E": np.exp(level) / (1.0 + sum(terms))}
-                values |= {"floor": own["floor"], "power": own["power"]}
+                values["power"] = own["power"]
             found[task] = {name: float(v.mean()) for name, v in values.items()}
         return found
 
@@ -101,10 +102,11 @@ class BayesianFit:
         rng = np.random.default_rng([seed, 11, zlib.crc32(task.encode())])
         direct = FORMS[self.variant][2]
         if direct:
-            chance = self.chance[task]
-            deficit = np.exp(np.minimum(own["log_deficit"] + share + effect, 50.0))
-            score = chance + (1.0 - chance) * np.exp(-deficit)
-            edge = score
+            stays = sigmoid(own["logit_limit"])
+            falls = (1.0 - stays) * np.exp(np.minimum(share + effect, 50.0))
+            reached = np.exp(-np.exp(own["log_deficit"]) * (falls + stays))
+            score = own["floor"] + (1.0 - own["floor"]) * reached
+            edge = np.full_like(score, self.references.highest[task])
         else:
             z = own["log_loss"] + share + effect
             if kind != "law":
@@ -239,6 +241,5 @@ def fit_bayesian(
         name: trace[name].to_dataset().drop_attrs(deep=False)
         for name in ("posterior", "sample_stats")
     }
-    chance = runs.ends.groupby("task")["chance"].first().to_dict()
     tree = xr.DataTree.from_dict(groups)
-    return BayesianFit(tree, variant, references, runs.tasks, runs.llms, chance)
+    return BayesianFit(tree, variant, references, runs.tasks, runs.llms)

@@ -29,6 +29,8 @@ _RATIO = (np.log(0.3), 0.7, 0.5)
 _POWER = (0.5, 0.3, 0.25)
 _SLOPE = (np.log(4.0), 1.0, 0.5)
 _LOSS_SCATTER = (np.log(0.01), 0.5, 0.5)
+# Share of −log Q, where the direct law is stated, that no run takes away: 1 % to 20 % with 90 %.
+_LIMIT = (-3.0, 0.8, 0.5)
 
 _FLOOR_SD = 0.1
 """Scores of models that know nothing lie this close to chance: answers may be tempting or not."""
@@ -46,6 +48,8 @@ class References:
         Of every task, the mean log loss of the runs' ends.
     lowest : dict of str to float
         Of every task, the lowest log loss of a run's end over that.
+    highest : dict of str to float
+        Of every task, the highest score of a run's end.
     """
 
     log_n: float
@@ -53,6 +57,7 @@ class References:
     log_c: float
     log_loss: dict[str, float]
     lowest: dict[str, float]
+    highest: dict[str, float]
 
     @classmethod
     def of(cls, runs: Runs) -> References:
@@ -61,7 +66,8 @@ class References:
         log_loss = np.log(runs.ends["loss"]).groupby(runs.ends["task"])
         mean = log_loss.mean()
         lowest = log_loss.min() - mean
-        return cls(*map(float, sizes), mean.to_dict(), lowest.to_dict())
+        highest = runs.ends.groupby("task")["score"].max()
+        return cls(*map(float, sizes), mean.to_dict(), lowest.to_dict(), highest.to_dict())
 
 
 def build_graph(runs: Runs, variant: str, references: References) -> Any:
@@ -99,9 +105,10 @@ def build_graph(runs: Runs, variant: str, references: References) -> Any:
         if direct:
             # log of −log Q′; at the references exp(−1) or so of what is above chance is reached.
             level = pm.Normal("log_deficit", 0.0, 1.0, dims="task")
-            score = chance[task] + (1.0 - chance[task]) * pm.math.exp(
-                -pm.math.exp(level[task] + share + run[llm])
-            )
+            stays = pm.math.sigmoid(_beside("logit_limit", *_LIMIT))[task]
+            falls = (1.0 - stays) * pm.math.exp(share + run[llm])
+            floor = _floor(chance)[task]
+            score = floor + (1.0 - floor) * pm.math.exp(-pm.math.exp(level[task]) * (falls + stays))
         else:
             log_loss = np.log(ends["loss"].to_numpy())
             z = log_loss - np.array([references.log_loss[t] for t in ends["task"]])
@@ -163,12 +170,19 @@ def _power_law(x: dict[str, np.ndarray], by_compute: bool, direct: bool, task: n
     return pm.math.log((limit + sum(terms)) / total[task])
 
 
+def _floor(chance: np.ndarray) -> Any:
+    """What models that know nothing score, near chance."""
+    import pymc as pm
+
+    above = pm.Normal("floor_unit", dims="task")
+    return pm.Deterministic("floor", chance + _FLOOR_SD * above, dims="task")
+
+
 def _score_of_loss(z: np.ndarray, task: np.ndarray, chance: np.ndarray) -> Any:
     """Score from the log of the loss over the task's reference."""
     import pymc as pm
 
-    above = pm.Normal("floor_unit", dims="task")
-    floor = pm.Deterministic("floor", chance + _FLOOR_SD * above, dims="task")
+    floor = _floor(chance)
     centre = pm.Normal("logit", -1.0, 1.5, dims="task")
     slope = pm.math.exp(_around("log_slope", *_SLOPE))
     power = _beside("power", *_POWER)

@@ -46,8 +46,8 @@ class TaskLadder:
         ``"c4_loss"`` (the variable ``c4_loss`` in place of the task's own), ``"cross_entropy"``
         (``task_cross_entropy``, and P = 1 − a log σ(−k (L − L₀))) and ``"single_step"``
         (accuracy from N and D without a loss). Of ``"bayes"`` also ``"direct"``,
-        −log Q = A/N^α + B/D^β with Q the accuracy above chance, rescaled, and
-        ``"direct_compute"``, −log Q = A/C^α.
+        −log Q = A/N^α + B/D^β + E with Q the accuracy above a floor, rescaled, and
+        ``"direct_compute"``, −log Q = A/C^α + E.
     tokens_per_param : float, optional
         D/N of targets of which only compute is given. If None they are refused, unless the
         variant is of compute.
@@ -76,7 +76,9 @@ class TaskLadder:
     tell which part of it is theirs and which the run's. They say nothing else here: before the
     learning rate has decayed they follow another curve, and forecasts are better without them.
 
-    The direct forms have no such freedom beyond the data; their intervals are too narrow there.
+    The direct forms have the same floor, and a limit E, which their authors do not have: a curve
+    that must end in 1 overshoots far beyond the data. Nothing in them says that the law may be
+    another one there, so two decades beyond the data their intervals are a little too narrow.
 
     References
     ----------
