@@ -53,11 +53,12 @@ def check_missing(
     faults: Faults,
     mappable: bool,
     items: bool = False,
+    target: bool = False,
 ) -> None:
     """Required variables must be there, or what they follow from.
 
     `columns` are the user's names, offered if they are `mappable`; in rows of single `items` no
-    score follows from counts.
+    score follows from counts; a `target` is to be predicted.
     """
     for name in needed:
         if name in columns:
@@ -68,8 +69,8 @@ def check_missing(
             text += " Give it, or `n_params` and `train_tokens`, from which it follows as 6·N·D."
         if name == "score" and not items:
             text += " Give it, or `n_correct` and `n_items`, from which it follows."
-        if name in CONTEXT and not items:
-            text += f" ({wording().no_context()})"
+        if name in CONTEXT and not items and (whose := wording().no_context(target)):
+            text += f" ({whose})"
         if mappable:
             text += suggest_column(name, columns) or (
                 f" Name the column that holds it: {wording().column(name)}. The columns are: "

@@ -59,6 +59,12 @@ def read_table(data: object, text_columns: frozenset[str] = frozenset()) -> Tabl
 
 
 @read_table.register
+def _(data: Table, text_columns: frozenset[str] = frozenset()) -> Table:
+    """One that was read already."""
+    return data
+
+
+@read_table.register
 def _(data: pd.DataFrame, text_columns: frozenset[str] = frozenset()) -> Table:
     if data.columns.nlevels > 1:
         raise ObservationError(

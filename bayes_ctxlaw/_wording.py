@@ -60,11 +60,39 @@ class Wording:
         """Show how pandas changes a table, after a comma; or nothing."""
         return f", for instance by {code}"
 
-    def no_context(self) -> str:
-        """Say who takes a table without prompts."""
+    def no_context(self, target: bool) -> str:
+        """Say who takes a table without prompts, of scores or of points to predict; or nothing."""
         return "Training runs for a TaskLadder have none: needs_context=False."
 
+    # --- options ----------------------------------------------------------------------------------
+
+    def argument(self, name: str, value: object = None) -> str:
+        """Name an argument, with its value if it is to be seen."""
+        return name if value is None else f"{name}={value!r}"
+
+    # --- fits and backtests -----------------------------------------------------------------------
+
+    def save(self, what: str) -> str:
+        """Name what writes the fit of a class to a file."""
+        return f"{what}.save"
+
+    def load(self, what: str) -> str:
+        """Name what reads the fit of a class from a file."""
+        return f"bayes_ctxlaw.{what}.load"
+
+    def split(self, call: str) -> str:
+        """Name a split, or several in one text, which is given as a call of Python."""
+        return call
+
+    def split_of_stack(self) -> str:
+        """Say how a stack is told what to hold out."""
+        return 'Give stack(..., split=) what to hold out, such as splits.leave_out("llm").'
+
     # --- predictions ------------------------------------------------------------------------------
+
+    def points(self, name: str) -> str:
+        """Name the argument that holds points to predict."""
+        return f"`{name}`"
 
     def new_levels(self) -> str:
         """Say that labels may be new."""
@@ -98,15 +126,12 @@ class Wording:
 
     # --- readers ----------------------------------------------------------------------------------
 
-    def argument(self, name: str, value: object = None) -> str:
-        """Name an argument of a reader, with its value if it is to be seen."""
-        return name if value is None else f"{name}={value!r}"
-
-    def metric(self, example: str) -> str:
-        """Say which metric is the score."""
+    def metric(self, examples: Sequence[str]) -> str:
+        """Say which metric is the score; the examples would do for all tasks."""
+        shown = examples[0] if len(examples) == 1 else list(examples)
         return (
-            f"Give one, as metric={example!r}; several in order of preference, as a list; or one "
-            "for each task, as a dict."
+            f"Give one or several in order of preference, as metric={shown!r}; or one for each "
+            "task, as a dict. To leave tasks out, name the others as tasks=[…]."
         )
 
     def no_score(self) -> str:

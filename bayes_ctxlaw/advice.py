@@ -150,9 +150,10 @@ def of_prior_weight(parameters: pd.DataFrame, notes: list[str]) -> Row:
     if len(decided):
         names = dict.fromkeys(decided.index.get_level_values("parameter"))
         needed = dict.fromkeys(_INFORMED_BY.get(name, "more scores") for name in names)
+        joined = (" and " if len(needed) < 3 else "; ").join(needed)
         advice = (
             f"Of {_parameters(decided, parameters)} the prior tells more than the data: evaluate "
-            f"{' and '.join(needed)}, or state a prior that you can defend."
+            f"{joined}, or state a prior that you can defend."
         )
     if len(decided) or notes:
         verdict = "REVIEW"

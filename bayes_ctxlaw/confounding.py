@@ -122,19 +122,25 @@ def _single(level: str, seen: dict[str, list[str]]) -> list[str]:
 def _apart(obs: xr.Dataset, rows: dict[str, np.ndarray]) -> list[str]:
     """Ranges of compute and of windows that do not meet."""
     notes = []
-    for name, unit in (("compute", "FLOPs"), ("context_window", "tokens")):
+    for name, unit in (("compute", "FLOP"), ("context_window", "tokens")):
         spans = {}
         for label, found in rows.items():
             values = obs[name].values[found].astype(float)
             spans[label] = values.min(), values.max()
         (a, (low_a, high_a)), (b, (low_b, high_b)) = spans.items()
         if low_a > high_b * _SAME or low_b > high_a * _SAME:
-            what = name.replace("_", " ")
+            what = "amounts of compute" if name == "compute" else "context windows"
             notes.append(
-                f"Their {what}s do not overlap: {low_a:.3g} to {high_a:.3g} {unit} "
-                f"for {a!r}, {low_b:.3g} to {high_b:.3g} for {b!r}. The law bridges the gap."
+                f"Their {what} do not overlap: {_span(low_a, high_a)} {unit} for {a!r}, "
+                f"{_span(low_b, high_b)} for {b!r}. The law bridges the gap."
             )
     return notes
+
+
+def _span(low: float, high: float) -> str:
+    """A range in words, or the one value that it is."""
+    ends = [f"{value:.3g}" if value >= 1e9 else f"{value:,.0f}" for value in (low, high)]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _named(labels: list[str]) -> str:

@@ -15,12 +15,13 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw._html import table as html_table
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.confounding import Confounding, confounding
 from bayes_ctxlaw.encoding import BASE_LEVELS
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import natural
 from bayes_ctxlaw.observations import as_design
-from bayes_ctxlaw.predict import KINDS, Predictor, check_options
+from bayes_ctxlaw.predict import Predictor, faults_of_options
 from bayes_ctxlaw.schema import OBS_DIM
 from bayes_ctxlaw.sides import (
     BELONGS,
@@ -33,6 +34,17 @@ from bayes_ctxlaw.sides import (
 )
 
 _CLEAR = 0.95  # probability from which one side is said to score higher
+
+
+def spoken(label: str) -> str:
+    """A label as part of a sentence: in quotes where it is in small letters, such as ``none``.
+
+    Examples
+    --------
+    >>> spoken("none"), spoken("YaRN")
+    ("'none'", 'YaRN')
+    """
+    return repr(label) if label.islower() else label
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,17 +106,18 @@ class Contrast:
         mean, low, high, prob = (
             float(self.overall[name]) for name in ("mean", "lower", "upper", "prob_greater")
         )
+        a, b = spoken(self.a), spoken(self.b)
         span = f"{low:+.3f} to {high:+.3f} ({interval}, {self.overall.attrs['prediction_kind']})"
         if max(prob, 1.0 - prob) >= _CLEAR:
-            more, less, sure = (self.a, self.b, prob) if prob > 0.5 else (self.b, self.a, 1 - prob)
+            more, less, sure = (a, b, prob) if prob > 0.5 else (b, a, 1 - prob)
             text = (
-                f"{more} scores higher than {less} with probability {_probability(sure)}: {self.a} "
-                f"less {self.b} is {mean:+.3f} on average over {self._where()}, {span}."
+                f"{more} scores higher than {less} with probability {_probability(sure)}: {a} "
+                f"less {b} is {mean:+.3f} on average over {self._where()}, {span}."
             )
         else:
             text = (
-                f"{self.a} less {self.b} is {mean:+.3f} on average over {self._where()}, {span}: "
-                f"the probability that {self.a} scores higher is {_probability(prob)}."
+                f"{a} less {b} is {mean:+.3f} on average over {self._where()}, {span}: "
+                f"the probability that {a} scores higher is {_probability(prob)}."
             )
         if "prob_equivalent" in self.overall:
             text += (
@@ -251,8 +264,7 @@ def contrast(
     """
     predictor = law.predictor(random_seed)
     kind = kind or ("llm" if level == "llm" else "law")
-    _check(law, level, a, b, kind, rope)
-    check_options(kind, ci_prob, new_levels)
+    _check(law, level, a, b, rope, (kind, ci_prob, new_levels))
     rows = rows_of_labels(law.obs, level, (a, b)) if at is None else as_design(at, **column_names)
     sides = sides_of(law.obs, rows, level, (a, b), kind)
     predictor.check_labels(sides.all_rows, kind, new_levels)
@@ -290,19 +302,27 @@ def contrast(
     )
 
 
-def _check(law: Any, level: str, a: str, b: str, kind: str, rope: float | None) -> None:
-    faults = []
+def _check(
+    law: Any, level: str, a: str, b: str, rope: float | None, options: tuple[str, float, str]
+) -> None:
+    faults, said, kind = [], wording().argument, options[0]
     levels = [lv for lv in BASE_LEVELS if lv in law.encoding.labels]
     if level not in levels:
-        faults.append(f"level={level!r} has no effects in this fit, which has {', '.join(levels)}")
+        faults.append(
+            f"{said('level', level)} has no effects in this fit, which has {', '.join(levels)}"
+        )
     if a == b:
         faults.append(f"a and b are both {a!r}: give two labels")
     if level == "llm" and kind == "law":
-        faults.append("kind='law' leaves effects of checkpoints out: compare llms with kind='llm'")
+        faults.append(
+            f"{said('kind', 'law')} leaves effects of checkpoints out: compare llms with "
+            f"{said('kind', 'llm')}"
+        )
     if rope is not None and not (isinstance(rope, (int, float)) and 0 < rope < 1):
-        faults.append(f"rope={rope!r} must be a margin of the score between 0 and 1, such as 0.02")
-    if kind not in KINDS:
-        faults.append(f"kind={kind!r} is not one of {', '.join(map(repr, KINDS))}")
+        faults.append(
+            f"{said('rope', rope)} must be a margin of the score between 0 and 1, such as 0.02"
+        )
+    faults += faults_of_options(*options)
     if faults:
         raise SpecificationError("; ".join(faults) + ".")
 

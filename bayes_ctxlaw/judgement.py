@@ -133,7 +133,9 @@ def _worst(values: xr.Dataset, posterior: xr.Dataset, worst: Any) -> float:
             ("chain", "draw")
         )
         found.append(value.values[moves.values])
-    return float(worst(np.concatenate([np.ravel(v) for v in found])))
+    flat = np.concatenate([np.ravel(v) for v in found])
+    # Chains that never moved at all say nothing, and pass no check.
+    return float(worst(flat)) if flat.size else np.nan
 
 
 def held_out_scores(prediction: xr.Dataset) -> pd.DataFrame:

@@ -25,6 +25,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import bdtr, betainc, betaln, gammaln, log_ndtr, ndtr, xlog1py, xlogy
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.law import array_module
 from bayes_ctxlaw.schema import COUNT_METRICS
@@ -98,13 +99,13 @@ def choose_likelihood(obs: xr.Dataset, name: str = "auto") -> str:
         bad = np.flatnonzero(~(distance <= _ROUNDING))
         if bad.size:
             rows = ", ".join(str(obs["obs_id"].values[i]) for i in bad[:5])
-            first = bad[0]
+            first, said = bad[0], wording().argument
             raise ObservationError(
-                f"likelihood={name!r} needs scores that are whole numbers of items over "
+                f"{said('likelihood', name)} needs scores that are whole numbers of items over "
                 f"`n_items`. {bad.size} row(s) are not ({rows}{', …' if bad.size > 5 else ''}): "
                 f"the first has score {obs['score'].values[first]:g} with n_items "
-                f"{item_counts(obs)[first]:g}. Correct them, or use likelihood='student_t' for "
-                "graded scores."
+                f"{item_counts(obs)[first]:g}. Correct them, or use "
+                f"{said('likelihood', 'student_t')} for graded scores."
             )
     return name
 

@@ -310,7 +310,7 @@ def checked(
         needed = [n for n in needed if n not in CONTEXT]
     if target and "score" in needed:
         needed.remove("score")
-    checks.check_missing(needed, list(table.frame.columns), faults, mappable)
+    checks.check_missing(needed, list(table.frame.columns), faults, mappable, target=target)
     columns.setdefault("chance", np.zeros(len(frame)))
     for name in frame.columns:
         if name not in columns and name != OBS_DIM:

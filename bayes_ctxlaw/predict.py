@@ -45,15 +45,70 @@ def check_options(kind: str, ci_prob: float, new_levels: str) -> None:
     ------
     SpecificationError
     """
-    faults = []
-    if kind not in KINDS:
-        faults.append(f"kind={kind!r} is not one of {', '.join(map(repr, KINDS))}")
-    if not (isinstance(ci_prob, (int, float)) and 0 < ci_prob < 1):
-        faults.append(f"ci_prob={ci_prob!r} must lie between 0 and 1, such as 0.9")
-    if new_levels not in NEW_LEVELS:
-        faults.append(f"new_levels={new_levels!r} is not one of {', '.join(map(repr, NEW_LEVELS))}")
-    if faults:
+    if faults := faults_of_options(kind, ci_prob, new_levels):
         raise SpecificationError("; ".join(faults) + ".")
+
+
+def faults_of_options(kind: str, ci_prob: float, new_levels: str) -> list[str]:
+    """What is wrong with the options of a prediction, for who has more to check."""
+    faults, said = [], wording().argument
+    if kind not in KINDS:
+        faults.append(f"{said('kind', kind)} is not one of {', '.join(map(repr, KINDS))}")
+    if not (isinstance(ci_prob, (int, float)) and 0 < ci_prob < 1):
+        faults.append(fault_of_probability("ci_prob", ci_prob))
+    if new_levels not in NEW_LEVELS:
+        allowed = ", ".join(map(repr, NEW_LEVELS))
+        faults.append(f"{said('new_levels', new_levels)} is not one of {allowed}")
+    return faults
+
+
+def fault_of_probability(name: str, value: object) -> str:
+    """Say that an argument must lie between 0 and 1, and how a percentage is written.
+
+    Examples
+    --------
+    >>> fault_of_probability("ci_prob", 90)
+    'ci_prob=90 must lie between 0 and 1; if it is a percentage, write 0.9'
+    """
+    said = f"{wording().argument(name, value)} must lie between 0 and 1"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and 1 < value < 100:
+        return f"{said}; if it is a percentage, write {value / 100:g}"
+    return f"{said}, such as 0.9"
+
+
+def check_known(at: xr.Dataset, known: Mapping[str, Sequence[str]]) -> None:
+    """Refuse rows whose labels a fit never saw; in pairs of labels anything may be new.
+
+    Parameters
+    ----------
+    at : xr.Dataset
+        Design.
+    known : mapping of str to sequence of str
+        By level, the labels that a fit saw.
+
+    Raises
+    ------
+    UnknownLabelError
+        All unknown labels of all levels in one message, with the known ones.
+    """
+    faults = []
+    for level, labels in known.items():
+        if ":" in level:
+            continue
+        if level not in at:
+            faults.append(f"`{level}` is missing; the fit has effects of it and saw {_few(labels)}")
+        elif unseen := sorted(set(level_labels(at, level)) - set(labels)):
+            faults.append(f"`{level}`: {_few(unseen, 5)} not in the fit, which saw {_few(labels)}")
+    if faults:
+        raise UnknownLabelError(
+            f"{'; '.join(faults)}. Give such labels, or pass {wording().new_levels()} to draw the "
+            "effect of an unseen label from what such labels vary by."
+        )
+
+
+def _few(labels: Sequence[str], count: int = 10) -> str:
+    return ", ".join(map(repr, labels[:count])) + (", …" if len(labels) > count else "")
 
 
 def _is_llm(level: str) -> bool:
@@ -120,32 +175,11 @@ class Predictor:
         UnknownLabelError
             All unknown labels of all levels in one message, with the known ones.
         """
-        faults = []
-        for level in self.levels(kind):
-            if ":" in level:
-                continue
-            if level not in at:
-                if new_levels == "error":
-                    faults.append(f"`{level}` is missing; the fit has effects of it")
-                continue
-            if new_levels == "error":
-                known = self.encoding.labels[level]
-                unseen = sorted(set(level_labels(at, level)) - set(known))
-                if unseen:
-                    shown = ", ".join(map(repr, known[:10])) + (", …" if len(known) > 10 else "")
-                    faults.append(
-                        f"`{level}`: {', '.join(map(repr, unseen[:5]))}"
-                        f"{', …' if len(unseen) > 5 else ''} not in the fit, which saw {shown}"
-                    )
-        if "task" not in self.spec.levels and new_levels == "error":
-            unseen = sorted(set(level_labels(at, "task")) - set(self.encoding.labels["task"]))
-            if unseen:
-                faults.append(f"`task`: {', '.join(map(repr, unseen[:5]))} not in the fit")
-        if faults:
-            raise UnknownLabelError(
-                f"{'; '.join(faults)}. Correct the labels, or pass {wording().new_levels()} to "
-                "draw the effect of an unseen label from what such labels vary by."
-            )
+        if new_levels != "error":
+            return
+        needed = {*self.levels(kind), "task"}
+        known = {level: labels for level, labels in self.encoding.labels.items() if level in needed}
+        check_known(at, known)
 
     def blocks(self, at: xr.Dataset, kind: str, first_block: int = 0) -> Iterator[np.ndarray]:
         """Predicted scores, block after block of rows: arrays (draw, row).

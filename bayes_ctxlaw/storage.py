@@ -11,6 +11,7 @@ from typing import Any
 
 import xarray as xr
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import FileFormatError
 from bayes_ctxlaw.output import written_whole
 
@@ -72,19 +73,24 @@ def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict
     """
     path = Path(path)
     if not path.is_file():
-        raise FileFormatError(f"there is no file {path}.")
+        raise FileFormatError(
+            f"there is no file {path}. Give a file that {wording().save(what)} wrote."
+        )
     try:
         tree = xr.load_datatree(path, engine=_ENGINE)
     except (OSError, ValueError, KeyError) as error:
         raise FileFormatError(
-            f"{path} is not a netCDF file that can be read ({type(error).__name__}). "
-            f"{what}.load reads what {what}.save wrote."
+            f"{path} is not a netCDF file that can be read ({type(error).__name__}). Give a file "
+            f"that {wording().save(what)} wrote."
         ) from error
     if tree.attrs.get("created_by") != _PACKAGE:
         maker = (
             tree.attrs.get("created_by") or tree.attrs.get("inference_library") or "another program"
         )
-        raise FileFormatError(f"{path} was written by {maker}, not by {what}.save of bayes_ctxlaw.")
+        raise FileFormatError(
+            f"{path} was written by {maker}, not by bayes_ctxlaw. Give a file that "
+            f"{wording().save(what)} wrote."
+        )
     text = tree.attrs.get("config", "")
     if _digest(text) != tree.attrs.get("config_sha256"):
         raise FileFormatError(
@@ -95,6 +101,6 @@ def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict
     if config.get("class") != what:
         raise FileFormatError(
             f"{path} holds a {config.get('class')}, not a {what}: load it with "
-            f"bayes_ctxlaw.{config.get('class')}.load."
+            f"{wording().load(config.get('class'))}."
         )
     return tree, config

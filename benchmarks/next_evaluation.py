@@ -1,18 +1,24 @@
 """Does `next_evaluation` rank candidates as fits with their scores would?
 
-    python benchmarks/next_evaluation.py                    # 16 candidates × 4 fits
-    python benchmarks/next_evaluation.py --repeats 12 --seed 2
+    python benchmarks/next_evaluation.py                    # 4 sets × 16 candidates × 4 fits
+    python benchmarks/next_evaluation.py --sets 1 --repeats 12 --seed 2
 
 fits scores simulated from a known law, ranks candidate evaluations by their expected reduction of
 the variance at a place of interest, and then does what the ranking spares: for every candidate it
 simulates scores from draws of that posterior, fits all scores again with each of them, and averages
-the variance that is left. Prints both, and Spearman's rank correlation between them.
+the variance that is left. Prints both, and Spearman's rank correlation between them, for every set
+of simulated scores.
+
+A few fits for a candidate leave the variance that is left rough: two halves of them rank the
+candidates by themselves, and the correlation between the halves says how well the refits agree with
+each other. No ranking can agree much better with them than that, corrected for the number of fits.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -136,8 +142,8 @@ def refitted(
     return left, made_again
 
 
-def compare(repeats: int, seed: int) -> tuple[pd.DataFrame, float]:
-    """Expected and refitted variances of every candidate, and the correlation of their ranks."""
+def compare(repeats: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Expected and refitted variances of every candidate, and the variance that each fit left."""
     law, _ = fitted(simulated(seed), seed, draws=1000)
     at = rows(["maths"], ["L-32k"], [20_000])[0]
     options = candidates()
@@ -152,27 +158,51 @@ def compare(repeats: int, seed: int) -> tuple[pd.DataFrame, float]:
     print(f"variance now: {plan['sd_now'].item() ** 2:.3g}")
     print(f"ranking: {planned:.2f} s; {repeats * len(left)} fits: {spent:.0f} s")
     print(f"fits made again because a chain was stuck: {made_again}")
+    every = pd.DataFrame(left).T
     table = pd.DataFrame(
         {
             "expected": expected.to_series(),
-            "refitted": pd.Series({name: np.mean(values) for name, values in left.items()}),
-            "refitted_se": pd.Series(
-                {name: np.std(v, ddof=1) / np.sqrt(len(v)) for name, v in left.items()}
-            ),
+            "refitted": every.mean(axis=1),
+            "refitted_se": every.std(axis=1, ddof=1) / np.sqrt(repeats),
         }
     ).sort_values("expected")
-    return table, float(spearmanr(table["expected"], table["refitted"]).statistic)
+    return table, every
+
+
+def halves_agree(every: pd.DataFrame) -> float:
+    """How well means of all refits would rank as those of as many others: Spearman-Brown.
+
+    From the mean rank correlation between all ways to halve the fits of every candidate.
+    """
+    number = every.shape[1]
+    found = [
+        spearmanr(
+            every[list(half)].mean(axis=1), every.drop(columns=list(half)).mean(axis=1)
+        ).statistic
+        for half in combinations(every, number // 2)
+    ]
+    half = float(np.mean(found))
+    return 2 * half / (1 + half)
 
 
 def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=4, help="fits for each candidate")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=4, help="fits for a candidate, 2 or more")
+    parser.add_argument("--sets", type=int, default=4, help="sets of simulated scores")
+    parser.add_argument("--seed", type=int, default=1, help="of the first set; then one more each")
     options = parser.parse_args()
-    table, correlation = compare(options.repeats, options.seed)
-    print(table.to_string(float_format="{:.3g}".format))
-    print(f"Spearman's rank correlation over {len(table)} candidates: {correlation:.3f}")
+    found = []
+    for seed in range(options.seed, options.seed + options.sets):
+        print(f"set {seed}", flush=True)
+        table, every = compare(options.repeats, seed)
+        correlation = float(spearmanr(table["expected"], table["refitted"]).statistic)
+        found.append(correlation)
+        print(table.to_string(float_format="{:.3g}".format))
+        print(f"Spearman's rank correlation over {len(table)} candidates: {correlation:.3f}")
+        print(f"of the refits with as many others: {halves_agree(every):.3f}\n", flush=True)
+    each = ", ".join(f"{value:.3f}" for value in found)
+    print(f"Spearman's rank correlation: {each}; mean {np.mean(found):.3f}")
 
 
 if __name__ == "__main__":

@@ -228,7 +228,9 @@ def test_tables_by_other_labels(mixed):
     by_family = mixed.score_table("llm", cluster="family")
     assert by_family["clusters"].unique().tolist() == [1]
     assert by_family["mae_se"].isna().all()
-    with pytest.raises(bcl.SpecificationError, match=r"'technique', 'compute': not a label.*task"):
+    with pytest.raises(
+        bcl.SpecificationError, match=r"by='technique' and cluster='compute' are not.*task"
+    ):
         mixed.score_table("technique", cluster="compute")
 
 

@@ -22,7 +22,8 @@ from bayes_ctxlaw.errors import FileFormatError
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
-    "demo", "read", "fit", "predict", "contrast", "backtest", "report", "plan", "datasets",
+    "demo", "read", "fit", "predict", "contrast", "backtest", "stack", "report", "plan",
+    "datasets",
 )  # fmt: skip
 
 
@@ -164,6 +165,7 @@ def test_fit_takes_bundled_tables():
         (["fit", "scores.csv", "--out", "f.nc", "--map", "llm"], 2, "not NAME=COLUMN"),
         (["fit", "scores.csv", "--out", "f.nc", "--penalty", "x"], 2, "log_logistic"),
         (["fit", "scores.csv", "--out", "f.nc", "--draws", 0], 2, "draws"),
+        (["fit", "scores.csv", "--out", "f.nc", "--target-accept", 2], 2, "2 does not lie between"),
         (["fit", "dataset:helmet_icl", "--out", "f.nc", "--map", "llm=m"], 2, "no mapping"),
         (["fit", "scores.csv"], 2, "--out"),
     ],
@@ -438,6 +440,12 @@ def test_report_of_a_saved_fit(saved, scores):
     assert "16 of 16 held-out scores" in page
     assert "r.html  the report" in result.stdout
     assert run("report", saved, "--out", "r.html").exit_code == 1
+    pd.read_csv(scores).head(1).to_csv("one.csv", index=False)
+    assert run("report", saved, "--out", "r1.html", "--held-out", "one.csv", *names).exit_code == 0
+    pd.read_csv(scores).drop(columns="score").to_csv("blind.csv", index=False)
+    blind = run("report", saved, "--out", "r2.html", "--held-out", "blind.csv", *names)
+    assert blind.exit_code == 1
+    assert "--held-out blind.csv: 16 of 16 rows have no `score`" in plain(blind.stderr)
     assert run("report", saved, "--out", "r2.html", *names).exit_code == 2
 
 

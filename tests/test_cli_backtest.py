@@ -334,6 +334,43 @@ def test_coverage_clusters_and_differences():
     assert run(*RIVAL, *split, "--reference", "compute-only").exit_code == 2
 
 
+def test_labels_that_are_not_there_are_refused_before_any_fit(monkeypatch):
+    monkeypatch.setattr("bayes_ctxlaw.jobs.run", lambda *_, **__: pytest.fail("a fit was made"))
+    split = ("--split", "beyond-context=10000")
+    result = run(*RIVAL, *split, "--by", "tsk", "--cluster", "compute")
+    assert result.exit_code == 1
+    said = "--by tsk and --cluster compute are not labels of the observations, which have task, llm"
+    assert said in result.stderr
+
+
+def test_ranges_are_said_in_options():
+    options = ("--split", "beyond-context=10000", "--ci-prob", 90, "--level", 5, "--level", 0.5)
+    result = run(*RIVAL, *options)
+    assert result.exit_code == 1
+    assert (
+        "--ci-prob 90 must lie between 0 and 1; if it is a percentage, write 0.9;" in result.stderr
+    )
+    assert "--level 5 --level 0.5 must be different numbers" in result.stderr
+    result = run(*RIVAL, "--split", "leave-out=familyy")
+    assert "--split leave-out=familyy: the observations have no `familyy`" in result.stderr
+    ladder = ("--forecaster", "task-ladder", "--tokens-per-param", 0)
+    result = run(*RIVAL, "--split", "beyond-context=10000", *ladder)
+    assert result.exit_code == 2
+    assert "0 is not above 0" in plain(result.stderr)
+
+
+def test_a_stack_is_tested_beside_its_members():
+    members = ("--forecaster", "least-squares", "--resamples", 20, "--stack", "--json")
+    result = run(*RIVAL, *members, "--split", "beyond-context=10000", "--in-window")
+    assert result.exit_code == 0, result.stderr
+    rows = {row["forecaster"]: row for row in json.loads(result.stdout)["scores"]}
+    assert set(rows) == {"compute-only", "least-squares", "stack"}
+    assert rows["stack"]["points"] == 12
+    result = run(*RIVAL, "--stack", "--split", "beyond-context=10000")
+    assert result.exit_code == 2
+    assert "at least two forecasters" in plain(result.stderr)
+
+
 class TaskMean:
     """The mean of each task, without an interval."""
 

@@ -72,8 +72,13 @@ def test_a_grid_and_a_table_are_places_to_compare(saved, tmp_path):
     ("arguments", "words"),
     [
         (("technique", "X", "Z"), "'Z'"),
-        (("size", "X", "Y"), "level='size' has no effects"),
+        (("size", "X", "Y"), "LEVEL size has no effects"),
         (("technique", "X", "X"), "give two labels"),
+        (
+            ("technique", "X", "Y", "--rope", "-1", "--ci-prob", "90"),
+            "--rope -1 must be a margin of the score between 0 and 1, such as 0.02; --ci-prob 90",
+        ),
+        (("llm", "A", "B", "--kind", "law"), "compare llms with --kind llm"),
     ],
 )
 def test_faults_are_messages(saved, arguments, words):

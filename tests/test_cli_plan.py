@@ -15,6 +15,9 @@ SETTING = [
 ]  # fmt: skip
 
 
+NEXT = ["next", "fit.nc", "--candidates", "todo.csv", "--at", "interest.csv", "--map", "llm=model"]
+
+
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
     """Work in an empty folder with a law that needs no sampling."""
@@ -29,6 +32,7 @@ def _elsewhere(tmp_path, monkeypatch):
     ]  # fmt: skip
     pd.DataFrame(rows).to_csv("todo.csv", index=False)
     pd.DataFrame(rows[-1:]).assign(prompt_tokens=60_000).to_csv("interest.csv", index=False)
+    pd.DataFrame({"task": ["qa"], "llm": ["A"]}).to_csv("bare.csv", index=False)
 
 
 def run(*arguments):
@@ -123,7 +127,14 @@ def test_a_long_ranking_is_cut_on_the_screen_only():
     [
         (["context", "fit.nc", "--target", 0.4], 2, "either a table (--at) or a grid (--set)"),
         (["context", "fit.nc", *SETTING], 2, "--target"),
-        (["context", "fit.nc", "--target", 55, *SETTING], 1, "write 0.55"),
+        (["context", "fit.nc", "--target", 55, *SETTING], 1, "--target 55 must lie"),
+        (["context", "fit.nc", "--target", 55, *SETTING, "--prob", 2, "--ci-prob", 95], 1,
+         "write 0.55; --prob 2 must lie between 0 and 1; if it is a percentage, write 0.02; "
+         "--ci-prob 95 must"),
+        ([*NEXT, "--budget", -4, "--ci-prob", 3], 1, "write 0.03; --budget -4 must be a number"),
+        ([*NEXT, "--cost", "dollars"], 1, "--cost dollars is not one of their columns"),
+        (["context", "fit.nc", "--target", 0.4, "--at", "bare.csv"], 1,
+         "--at or --set: 2 faults in bare.csv"),
         (["context", "fit.nc", "--target", 0.01, *SETTING], 1, "not above the present score"),
         (["context", "fit.nc", "--target", 0.4, *SETTING[2:]], 1, "`task`"),
         (["context", "fit.nc", "--target", 0.4, *SETTING, "--set", "llm=B"], 1, "not in the fit"),

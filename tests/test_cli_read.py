@@ -74,7 +74,7 @@ def test_what_is_missing_is_an_error_and_can_be_written_to_be_filled_in(llms):
     command = [LM_EVAL, "--format", "lm-eval", "--llms", llms, "--out", "obs.csv"]
     result = run(*command)
     assert result.exit_code == 1
-    assert "sums_small has several: acc,none, acc_norm,none." in result.stderr
+    assert "sums_small has several: acc,none and acc_norm,none." in result.stderr
     command += ["--metric", "acc", "--metric", "exact_match,first", "--task", "word"]
     result = run(*command)
     assert result.exit_code == 1
@@ -190,11 +190,10 @@ class TestAdvice:
             ([LM_EVAL, "lm-eval", "--task", "qa"], "Files read: example__tiny-1b/results_"),
             ([LM_EVAL, "lm-eval", "--task", "sums", "--task", "word"], "--metric"),
             ([LM_EVAL, "lm-eval", "--task", "sums", "--task", "sums_small"], "--task names the gr"),
-            ([LM_EVAL, "lm-eval", "--task", "sums", "--metric", "acc"], "--llms, a table with the"),
+            ([LM_EVAL, "lm-eval", "--task", "sums", "--metric", "acc"], "--llms, a CSV file with"),
             ([LM_EVAL, "lm-eval", "--task", "sums", "--metric", "acc"], "--tokenizer"),
             ([LM_EVAL, "lm-eval", "--task", "sums", "--metric", "acc"], "--incomplete"),
             ([LM_EVAL, "lm-eval", "--task", "sums", "--metric", "acc"], "as --task says: text"),
-            ([LM_EVAL, "lm-eval", "--task", "word", "--metric", "exact_match,first"], "--chance"),
             ([LM_EVAL, "lm-eval", "--llms", "window.csv", "--metric", "acc", "--task", "sums"],
              "--llms window.csv cannot be used"),
             ([LM_EVAL, "lm-eval", "--llms", "nameless.csv", "--metric", "acc", "--task", "sums"],
@@ -244,9 +243,29 @@ class TestAdvice:
         parts = {name for name in vars(Wording) if not name.startswith("_")}
         assert parts <= set(vars(Options))
 
+    def test_what_may_stay_unknown_is_said_where_nothing_else_is(self):
+        options = ["--task", "word", "--metric", "exact_match,first", "--out", "obs.csv"]
+        refused = run(LM_EVAL, "--format", "lm-eval", *options)
+        assert refused.exit_code == 1
+        assert refused.stderr.count("compute of example/tiny-1b") == 1
+        written = run(LM_EVAL, "--format", "lm-eval", *options, "--incomplete")
+        assert "--chance word=VALUE" in written.stderr
+        self.check(written.stderr)
+
+    def test_the_metrics_that_are_advised_do_for_all_tasks(self):
+        command = [LM_EVAL, "--format", "lm-eval", "--out", "obs.csv"]
+        command += ["--task", "sums", "--task", "word"]
+        refused = run(*command, "--metric", "acc")
+        assert "word has no 'acc'" in refused.stderr
+        advised = re.search(r"as ((?:--metric \S+ ?)+)\.", refused.stderr).group(1)
+        assert run(*command, "--incomplete", *advised.split()).exit_code == 0
+
     def test_options_that_are_advised_exist(self):
         source = inspect.getsource(inspect.getmodule(Options))
-        known = set(re.findall(r"--[a-z-]+", run("--help").stdout)) | {"--new-levels"}
+        known = {"--at", "--set"}
+        for command in ("read", "predict", "contrast", "backtest", "stack", "fit"):
+            text = CliRunner().invoke(app, [command, "--help"]).stdout
+            known |= set(re.findall(r"--[a-z-]+", text))
         assert set(re.findall(r"--[a-z-]+(?!-)\b", source)) <= known
 
     def test_python_is_spoken_again_afterwards(self):

@@ -214,6 +214,15 @@ class TestConfounding:
     def test_sizes_that_do_not_overlap(self, helmet):
         notes = confounding(helmet, "family", "Llama-2", "Qwen2.5").notes
         assert any("do not overlap" in note for note in notes)
+        assert not any("e+0" in note for note in notes)  # a window is no power of ten
+
+    def test_a_range_of_one_value_is_that_value(self):
+        obs = bcl.load_dataset("montgomery2025")
+        long = obs["context_window"].values > 10_000
+        obs = obs.assign(technique=("obs_id", np.where(long, "far", "near").astype(object)))
+        notes = confounding(obs, "technique", "near", "far").notes
+        (note,) = [n for n in notes if "windows do not" in n]
+        assert "8,192 tokens for 'near', 131,072 for 'far'" in note
 
 
 class TestWords:

@@ -426,12 +426,12 @@ def test_chance_of_a_task_that_is_not_there():
 
 def test_several_metrics_are_an_error_with_the_candidates():
     message = refusal(SpecificationError, quietly, read_lm_eval, LM_EVAL)
-    assert "sums_small has several: acc,none, acc_norm,none." in message
-    assert "word has several: exact_match,strict-match, exact_match,first." in message
+    assert "sums_small has several: acc,none and acc_norm,none." in message
+    assert "word has several: exact_match,strict-match and exact_match,first." in message
     assert "text" not in message  # it has one
     message = refusal(SpecificationError, lm_eval, metric="exact_match")
-    assert "word has several: exact_match,strict-match, exact_match,first." in message
-    assert "sums_small has no 'exact_match'; it has acc,none, acc_norm,none." in message
+    assert "word has several: exact_match,strict-match and exact_match,first." in message
+    assert "sums_small has no 'exact_match'; it has acc,none and acc_norm,none." in message
 
 
 def test_a_metric_for_each_task():
@@ -448,7 +448,7 @@ def test_a_metric_for_each_task():
 
 def test_several_scorers_are_an_error_with_the_candidates():
     message = refusal(SpecificationError, inspect, metric=None)
-    assert "sums has several: match/accuracy, includes/accuracy." in message
+    assert "sums has several: match/accuracy and includes/accuracy." in message
     assert "letters" not in message
     message = refusal(SpecificationError, inspect, shots="fewshot")
     assert "no task has an argument of that name. Theirs are: shots." in message

@@ -306,6 +306,12 @@ class TestConvergence:
         row = convergence(idata).loc["transitions at the largest tree depth"]
         assert (row["value"], row["passed"]) == (12, False)
 
+    def test_chains_that_never_moved_do_not_pass(self):
+        posterior = xr.Dataset({"mu_A": (("chain", "draw"), np.ones((1, 4)))})
+        stats = xr.Dataset({"diverging": (("chain", "draw"), np.ones((1, 4), bool))})
+        tree = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
+        assert not convergence(tree)["passed"].any()
+
     def test_energy_that_creeps_does_not_pass(self):
         idata = drawn(draws=500).idata
         sampler = idata["sample_stats"].to_dataset()

@@ -1,11 +1,12 @@
-"""Forecasters of a backtest by name, with the options that some of them have."""
+"""Forecasters by name, with the options that some of them have."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +29,54 @@ class Forecaster(StrEnum):
     DIFFICULTY_CLUSTERS = "difficulty-clusters"
     DIFFICULTY_CLUSTERS_PUBLISHED = "difficulty-clusters-published"
 
+
+DEFAULT = [Forecaster.CONTEXT_LAW, Forecaster.LEAST_SQUARES]
+"""Those that are taken where none is named."""
+
+Forecasters = Annotated[
+    list[Forecaster] | None,
+    typer.Option(
+        metavar="NAME",
+        help="One of the forecasters above. May be repeated. [default: context-law, least-squares]",
+    ),
+]
+Items = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="TABLE",
+        help="difficulty-clusters: pass counts, one row for every item and checkpoint: task, "
+        "llm, compute, item, n_correct, n_samples.",
+    ),
+]
+ItemsMap = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=COLUMN", help="As --map, for --items. May be repeated."),
+]
+Anchors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anchor",
+        metavar="LLM",
+        help="difficulty-clusters: a checkpoint of --items that only helps to map predictable "
+        "items to all. May be repeated.",
+    ),
+]
+LadderVariant = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="task-ladder: form of the ladder. [default: task_loss]"),
+]
+TokensPerParam = Annotated[
+    float | None,
+    typer.Option(help="task-ladder: D/N of runs of which only compute is known."),
+]
+Resamples = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        help="least-squares, compute-only, …-published: bootstrap resamples. [default: 200; "
+        "difficulty-clusters-published: 100]",
+    ),
+]
 
 _LEAST_SQUARES = {
     Forecaster.LEAST_SQUARES: {},
@@ -104,6 +153,11 @@ class RivalOptions:
             raise typer.BadParameter(
                 f"difficulty-clusters-published wants at least {_FEWEST}", param_hint="--resamples"
             )
+        if self.tokens_per_param is not None and not 0 < self.tokens_per_param < float("inf"):
+            raise typer.BadParameter(
+                f"{self.tokens_per_param:g} is not above 0; many models have 20 or more",
+                param_hint="--tokens-per-param",
+            )
         for name in names:
             if self.variant and name in _LADDERS:
                 _check_variant(name, self.variant)
@@ -144,6 +198,20 @@ def forecasters(
         with worded(Options(mapping="--items-map")):
             items = rivals.as_items(options.items, **options.item_columns)
     return {name.value: _made(name, law, options, items) for name in names}
+
+
+def fit_options(made: dict[str, Any], options: dict[str, int | None]) -> dict[str, int]:
+    """The options that the fit of any forecaster has, for ``backtest`` refuses others.
+
+    Raises
+    ------
+    typer.BadParameter
+        ``--thin`` was given for nothing: it has no default that would go unnoticed.
+    """
+    known = {name for one in made.values() for name in signature(one.fit).parameters}
+    if options["thin"] is not None and "thin" not in known:
+        raise typer.BadParameter("no forecaster here has such steps", param_hint="--thin")
+    return {k: v for k, v in options.items() if k in known and v is not None}
 
 
 def _made(name: Forecaster, law: dict[str, str], options: RivalOptions, items: Any) -> Any:

@@ -48,6 +48,21 @@ LikelihoodName = Annotated[
 ]
 
 
+Thin = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Sampler steps for every draw kept. [default: 2; if that does not pass, once more "
+        "with 3 to 6]",
+    ),
+]
+
+
+def options(**chosen: StrEnum) -> dict[str, str]:
+    """Options of ``ContextLaw``: its words, not the members of the enumerations that hold them."""
+    return {name: value.value for name, value in chosen.items()}
+
+
 def observations(scores: str, names: dict[str, str], needs_context: bool = True) -> Any:
     """Scores of a file, or of a bundled table; with prompts and windows unless they are not needed.
 

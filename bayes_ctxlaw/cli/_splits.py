@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Annotated
 
 import typer
 
@@ -26,6 +27,48 @@ class Horizon(StrEnum):
 
     NEXT = "next"
     ALL = "all"
+
+
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", help="leave-out: a label to leave out. May be repeated. Default: all."),
+]
+InWindow = Annotated[
+    bool,
+    typer.Option(
+        "--in-window",
+        help="beyond-context, rolling-context: predict only prompts that fit their window.",
+    ),
+]
+PastWindow = Annotated[
+    bool,
+    typer.Option(
+        "--past-window",
+        help="beyond-context, rolling-context: predict only prompts that exceed their window.",
+    ),
+]
+HorizonName = Annotated[
+    Horizon | None,
+    typer.Option(
+        help="rolling-context, rolling-compute: predict up to the next value, or all beyond. "
+        "[default: next]"
+    ),
+]
+
+
+def inside(in_window: bool, past_window: bool) -> bool | None:
+    """What a split predicts: prompts that fit their window, that exceed it, or both.
+
+    Raises
+    ------
+    typer.BadParameter
+        Both options are given.
+    """
+    if in_window and past_window:
+        raise typer.BadParameter(
+            "give one of the two, or neither for both", param_hint="--in-window, --past-window"
+        )
+    return in_window if in_window or past_window else None
 
 
 def split_of(

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from shlex import quote
 
 from bayes_ctxlaw._wording import Wording
 
 _OPTIONS = {
-    "chance": "--chance",
     "count_tokens": "--tokenizer",
-    "llms": "--llms",
-    "metric": "--metric",
-    "repeats": "--repeats",
-    "shots": "--shots",
+    "labels": "--label",
+    "level": "LEVEL",  # of contrast, which has no name but a place
+    "levels": "--level",
+    "random_seed": "--seed",
     "tasks": "--task",
 }
-"""Options of ``read`` by the arguments of the readers."""
+"""Options that are not called as the argument is."""
+
+_SPLIT_OPTIONS = {
+    "in_window=True": ["--in-window"],
+    "in_window=False": ["--past-window"],
+    "horizon='next'": [],
+    "horizon='all'": ["--horizon all"],
+}
+"""Options of splits, by what is said of them in Python."""
 
 
 class Options(Wording):
@@ -54,10 +62,47 @@ class Options(Wording):
     def in_pandas(self, code: str) -> str:
         return ""
 
-    def no_context(self) -> str:
+    def no_context(self, target: bool) -> str:
+        if target:
+            return ""
         return "Of the commands, only backtest takes a table without it, for some forecasters."
 
+    # --- options ----------------------------------------------------------------------------------
+
+    def argument(self, name: str, value: object = None) -> str:
+        option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+        if value is None:
+            return option
+        values = value if isinstance(value, list | tuple) else [value]
+        return " ".join(f"{option} {_as_typed(one)}" for one in values)
+
+    # --- fits and backtests -----------------------------------------------------------------------
+
+    def save(self, what: str) -> str:
+        return "bayes-ctxlaw fit"
+
+    def load(self, what: str) -> str:
+        return f"bayes_ctxlaw.{what}.load, in Python"
+
+    def split(self, call: str) -> str:
+        called = ast.parse(call, mode="eval").body
+        if not isinstance(called, ast.Call):  # a name alone
+            return call.replace("_", "-")
+        name = ast.unparse(called.func).replace("_", "-")
+        value, *labels = map(_typed, called.args)
+        said = [f"--split {name}={','.join(value)}"]
+        said += [f"--label {label}" for label in (labels[0] if labels else [])]
+        for option in called.keywords:
+            said += _SPLIT_OPTIONS[f"{option.arg}={ast.unparse(option.value)}"]
+        return " ".join(said)
+
+    def split_of_stack(self) -> str:
+        return "Give --split with what to hold out, such as --split leave-out=llm."
+
     # --- predictions ------------------------------------------------------------------------------
+
+    def points(self, name: str) -> str:
+        return "--at or --set" if name == "at" else self.argument(name)
 
     def new_levels(self) -> str:
         return "--new-levels uncertainty"
@@ -72,7 +117,9 @@ class Options(Wording):
         return f"give `compute`, or `n_params` and `train_tokens`{more}, in the table of --llms"
 
     def of_llm(self, variable: str, llm: str) -> str:
-        return f"give it by --llms, a table with the columns `llm` (here {llm}) and `{variable}`."
+        return (
+            f"give it by --llms, a CSV file with the columns `llm` (here {llm}) and `{variable}`."
+        )
 
     def of_all_llms(self) -> str:
         return "give it for all in the table of --llms, or for none."
@@ -82,14 +129,11 @@ class Options(Wording):
 
     # --- readers ----------------------------------------------------------------------------------
 
-    def argument(self, name: str, value: object = None) -> str:
-        option = _OPTIONS[name]
-        return option if value is None else f"{option} {value}"
-
-    def metric(self, example: str) -> str:
+    def metric(self, examples: Sequence[str]) -> str:
         return (
-            f"Give one, as --metric {quote(example)}; or several in order of preference, each "
-            "after a --metric of its own."
+            "Give one or several in order of preference, as "
+            f"{' '.join(f'--metric {quote(name)}' for name in examples)}. To leave tasks out, name "
+            "the others, each after a --task."
         )
 
     def no_score(self) -> str:
@@ -121,3 +165,19 @@ class Options(Wording):
 
     def chance(self, task: str) -> str:
         return f"--chance {quote(f'{task}=VALUE')}"
+
+
+def _typed(value: ast.expr) -> list[str]:
+    """A value, or those of a list, as one types them in a shell."""
+    single = value.elts if isinstance(value, ast.List) else [value]
+    return [
+        quote(v.value)
+        if isinstance(v, ast.Constant) and isinstance(v.value, str)
+        else ast.unparse(v)
+        for v in single
+    ]
+
+
+def _as_typed(value: object) -> str:
+    """A value as one types it in a shell."""
+    return f"{value:.10g}" if isinstance(value, float) else quote(str(value))

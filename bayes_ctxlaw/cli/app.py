@@ -18,6 +18,7 @@ from bayes_ctxlaw.cli.plan import plan
 from bayes_ctxlaw.cli.predict import predict
 from bayes_ctxlaw.cli.read import read
 from bayes_ctxlaw.cli.report import report
+from bayes_ctxlaw.cli.stack import stack
 
 app = typer.Typer(
     name="bayes-ctxlaw",
@@ -55,7 +56,7 @@ def _program(
     SETTINGS.debug = debug
 
 
-for command in (demo, read, fit, predict, contrast, backtest, report, datasets):
+for command in (demo, read, fit, predict, contrast, backtest, stack, report, datasets):
     app.command()(command)
 app.add_typer(plan, name="plan")
 

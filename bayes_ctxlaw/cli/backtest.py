@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,8 +25,28 @@ from bayes_ctxlaw.cli._common import (
     reports_errors,
     say,
 )
-from bayes_ctxlaw.cli._forecasters import Forecaster, RivalOptions, forecasters
-from bayes_ctxlaw.cli._splits import Horizon, split_of
+from bayes_ctxlaw.cli._forecasters import (
+    DEFAULT,
+    Anchors,
+    Forecaster,
+    Forecasters,
+    Items,
+    ItemsMap,
+    LadderVariant,
+    Resamples,
+    RivalOptions,
+    TokensPerParam,
+    fit_options,
+    forecasters,
+)
+from bayes_ctxlaw.cli._splits import (
+    HorizonName,
+    InWindow,
+    Labels,
+    PastWindow,
+    inside,
+    split_of,
+)
 
 
 @reports_errors
@@ -41,76 +60,26 @@ def backtest(
             "technique or another label of the scores.",
         ),
     ],
-    forecaster: Annotated[
-        list[Forecaster] | None,
-        typer.Option(
-            metavar="NAME",
-            help="One of the forecasters above. May be repeated. [default: context-law, "
-            "least-squares]",
-        ),
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(help="leave-out: a label to leave out. May be repeated. Default: all."),
-    ] = None,
-    in_window: Annotated[
-        bool,
-        typer.Option(
-            "--in-window",
-            help="beyond-context, rolling-context: predict only prompts that fit their window.",
-        ),
-    ] = False,
-    past_window: Annotated[
-        bool,
-        typer.Option(
-            "--past-window",
-            help="beyond-context, rolling-context: predict only prompts that exceed their window.",
-        ),
-    ] = False,
-    horizon: Annotated[
-        Horizon | None,
-        typer.Option(
-            help="rolling-context, rolling-compute: predict up to the next value, or all beyond. "
-            "[default: next]"
-        ),
-    ] = None,
+    forecaster: Forecasters = None,
+    label: Labels = None,
+    in_window: InWindow = False,
+    past_window: PastWindow = False,
+    horizon: HorizonName = None,
     map_: Mapping = None,
-    items: Annotated[
-        Path | None,
+    items: Items = None,
+    items_map: ItemsMap = None,
+    anchor: Anchors = None,
+    ladder_variant: LadderVariant = None,
+    tokens_per_param: TokensPerParam = None,
+    resamples: Resamples = None,
+    stacked: Annotated[
+        bool,
         typer.Option(
-            metavar="TABLE",
-            help="difficulty-clusters: pass counts, one row for every item and checkpoint: task, "
-            "llm, compute, item, n_correct, n_samples.",
+            "--stack",
+            help="Test the average of the forecasters as well, by weights found anew in every "
+            "fold; see the command stack.",
         ),
-    ] = None,
-    items_map: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=COLUMN", help="As --map, for --items. May be repeated."),
-    ] = None,
-    anchor: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LLM",
-            help="difficulty-clusters: a checkpoint of --items that only helps to map predictable "
-            "items to all. May be repeated.",
-        ),
-    ] = None,
-    ladder_variant: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="task-ladder: form of the ladder. [default: task_loss]"),
-    ] = None,
-    tokens_per_param: Annotated[
-        float | None,
-        typer.Option(help="task-ladder: D/N of runs of which only compute is known."),
-    ] = None,
-    resamples: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            help="least-squares, compute-only, …-published: bootstrap resamples. [default: 200; "
-            "difficulty-clusters-published: 100]",
-        ),
-    ] = None,
+    ] = False,
     ci_prob: Annotated[float, typer.Option(help="Probability of the intervals.")] = 0.9,
     by: Annotated[
         str, typer.Option(help="Label to tell scores apart by in the table: task, fold, …")
@@ -141,10 +110,7 @@ def backtest(
     draws: Draws = 1000,
     tune: Tune = 1000,
     chains: Chains = 4,
-    thin: Annotated[
-        int | None,
-        typer.Option(min=1, help="Sampler steps for every draw kept, as for fit."),
-    ] = None,
+    thin: _law.Thin = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same scores.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="TABLE", help="File for the scores, CSV or Parquet.")
@@ -179,12 +145,8 @@ def backtest(
     Example: `bayes-ctxlaw backtest scores.csv --split beyond-context=10000 --in-window`
     """
     names = column_names(map_)
-    if in_window and past_window:
-        raise typer.BadParameter(
-            "give one of the two, or neither for both", param_hint="--in-window"
-        )
-    folds = split_of(split, label, in_window if in_window or past_window else None, horizon)
-    wanted = forecaster or [Forecaster.CONTEXT_LAW, Forecaster.LEAST_SQUARES]
+    folds = split_of(split, label, inside(in_window, past_window), horizon)
+    wanted = forecaster or DEFAULT
     rival_options = RivalOptions(
         items=items,
         item_columns=column_names(items_map, "--items-map"),
@@ -194,33 +156,45 @@ def backtest(
         resamples=resamples,
     )
     rival_options.check(wanted)
-    if reference is not None and (reference not in wanted or len(wanted) < 2):
-        raise typer.BadParameter("name one of several forecasters", param_hint="--reference")
+    if stacked and len(set(wanted)) < 2:
+        raise typer.BadParameter("needs at least two forecasters", param_hint="--stack")
+    if reference is not None and (reference not in wanted or len(wanted) + stacked < 2):
+        raise typer.BadParameter(
+            f"name one of several forecasters; here are {', '.join(wanted)}",
+            param_hint="--reference",
+        )
     from bayes_ctxlaw.output import check_table_name, write_table
     from bayes_ctxlaw.validation.backtest import backtest as test
+    from bayes_ctxlaw.validation.result import check_labels
     from bayes_ctxlaw.validation.scores import LEVELS
+    from bayes_ctxlaw.validation.stacking import stack
 
     for path in (out, predictions, calibration):
         if path is not None:
             check_output(path, force)
             check_table_name(path)
     obs = _law.observations(scores, names, needs_context=False)
-    law = {
-        "context_term": context_term.value,
-        "compute_term": compute_term.value,
-        "penalty": penalty.value,
-        "likelihood": likelihood.value,
-        "zero_context": zero_context.value,
-        "dilution": dilution.value,
-    }
+    check_labels(obs, by=by, cluster=cluster)
+    law = _law.options(
+        context_term=context_term,
+        compute_term=compute_term,
+        penalty=penalty,
+        likelihood=likelihood,
+        zero_context=zero_context,
+        dilution=dilution,
+    )
     made = forecasters(wanted, law, rival_options)
+    if stacked:
+        made["stack"] = stack(made)
     say(f"Testing {', '.join(made)} on {obs.sizes['obs_id']} observations")
     found = test(
         made,
         obs,
         folds,
         ci_prob,
-        fit_options=_taken(made, {"draws": draws, "tune": tune, "chains": chains, "thin": thin}),
+        fit_options=fit_options(
+            made, {"draws": draws, "tune": tune, "chains": chains, "thin": thin}
+        ),
         levels=level or LEVELS,
         random_seed=seed,
         progressbar=ERR.is_terminal,
@@ -257,20 +231,6 @@ def backtest(
     OUT.print(text, markup=False, highlight=False, soft_wrap=True)
     for path, (content, meaning) in written.items():
         report_file(path, f"{len(content)} {meaning}")
-
-
-def _taken(made: dict[str, Any], options: dict[str, int | None]) -> dict[str, int]:
-    """The options that the fit of any forecaster has, for ``backtest`` refuses others.
-
-    Raises
-    ------
-    typer.BadParameter
-        ``--thin`` was given for nothing: it has no default that would go unnoticed.
-    """
-    known = {name for one in made.values() for name in signature(one.fit).parameters}
-    if options["thin"] is not None and "thin" not in known:
-        raise typer.BadParameter("no forecaster here has such steps", param_hint="--thin")
-    return {k: v for k, v in options.items() if k in known and v is not None}
 
 
 def _by(found: Any, table: Any) -> str:

@@ -40,14 +40,7 @@ def fit(
     draws: Draws = 1000,
     tune: Tune = 1000,
     chains: Chains = 4,
-    thin: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Sampler steps for every draw kept. [default: 2; if that does not pass, once more "
-            "with 3 to 6]",
-        ),
-    ] = None,
+    thin: _law.Thin = None,
     target_accept: Annotated[
         float | None,
         typer.Option(help="Target acceptance of NUTS. [default: 0.95, then 0.99]"),
@@ -63,19 +56,27 @@ def fit(
     Example: `bayes-ctxlaw fit scores.csv --map llm=model --map prompt_tokens=n_pmt --out fit.nc`
     """
     names = column_names(map_)
+    if target_accept is not None and not 0 < target_accept < 1:
+        raise typer.BadParameter(
+            f"{target_accept:g} does not lie between 0 and 1, such as 0.95",
+            param_hint="--target-accept",
+        )
     check_output(out, force)
     obs = _law.observations(scores, names)
     from bayes_ctxlaw.context_law import ContextLaw
 
     law = ContextLaw(
-        context_term=context_term.value,
-        compute_term=compute_term.value,
-        penalty=penalty.value,
-        likelihood=likelihood.value,
-        zero_context=zero_context.value,
-        dilution=dilution.value,
+        **_law.options(
+            context_term=context_term,
+            compute_term=compute_term,
+            penalty=penalty,
+            likelihood=likelihood,
+            zero_context=zero_context,
+            dilution=dilution,
+        )
     )
-    say(f"Fitting {obs.sizes['obs_id']} observations: {chains} chains of {tune} + {draws} draws")
+    number = "1 chain" if chains == 1 else f"{chains} chains"
+    say(f"Fitting {obs.sizes['obs_id']} observations: {number} of {tune} + {draws} draws")
     try:
         law.fit(
             obs,

@@ -22,7 +22,7 @@ from bayes_ctxlaw.cli._common import (
 from bayes_ctxlaw.cli.predict import Kind, NewLevels, grid_axes
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from bayes_ctxlaw._tables import Table as Points
 
 plan = typer.Typer(
     no_args_is_help=True,
@@ -201,20 +201,19 @@ def _check_points(at: Path | None, set_: list[str] | None) -> None:
         raise typer.BadParameter("give either a table (--at) or a grid (--set)", param_hint="--at")
 
 
-def _tables(paths: list[Path], names: dict[str, str]) -> list[pd.DataFrame]:
+def _tables(paths: list[Path], names: dict[str, str]) -> list[Points]:
     """Tables with the package's names, of which ``--map`` may rename columns of some only."""
     from bayes_ctxlaw._tables import read_table
     from bayes_ctxlaw.observations import check_mapping, text_columns
 
-    frames = [read_table(path, text_columns(names)).frame for path in paths]
-    held = {name: [column in frame for frame in frames] for name, column in names.items()}
-    renamed = []
-    for i, frame in enumerate(frames):
+    tables = [read_table(path, text_columns(names)) for path in paths]
+    held = {name: [column in one.frame for one in tables] for name, column in names.items()}
+    for i, table in enumerate(tables):
         # A column that no table has is a fault of the first.
         own = {n: c for n, c in names.items() if held[n][i] or (i == 0 and not any(held[n]))}
-        check_mapping(list(frame.columns), own)
-        renamed.append(frame.rename(columns={column: name for name, column in own.items()}))
-    return renamed
+        check_mapping(list(table.frame.columns), own)
+        table.frame = table.frame.rename(columns={column: name for name, column in own.items()})
+    return tables
 
 
 def _law(fit: Path, out: Path | None, force: bool) -> Any:

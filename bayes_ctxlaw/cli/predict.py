@@ -104,7 +104,7 @@ def predict(
     table = prediction_table(prediction)
     if out is not None:
         write_table(table, out)
-    _say_extrapolation(prediction)
+    say_extrapolation(prediction)
     if as_json:
         print_json({"intervals": interval_name(prediction), "rows": records(table)})
     elif out is not None:
@@ -143,7 +143,7 @@ def _numbers(spec: str, text: str) -> list[float]:
     return np.geomspace(start, stop, count).tolist()
 
 
-def _say_extrapolation(prediction: xr.Dataset) -> None:
+def say_extrapolation(prediction: xr.Dataset) -> None:
     """Say how many rows lie beyond the data, and how far along which axis."""
     beyond = prediction["extrapolation"]
     rows = int((beyond > 0).any("axis").sum())

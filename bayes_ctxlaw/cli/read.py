@@ -141,7 +141,9 @@ def read(
         reading = _reader(format_)(folder, **options, **names)
     for warning in caught:
         say(str(warning.message))
-    say(str(reading))
+    # What keeps a table from being one of observations is in their error, and not said twice.
+    lacking = {"compute", "context_window", "prompt_tokens"} & set(reading.unknown)
+    say("\n".join(reading.notes) if lacking and not incomplete else str(reading))
     if incomplete:
         table = reading.table
     else:

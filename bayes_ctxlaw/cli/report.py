@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from bayes_ctxlaw.cli._common import (
     say,
 )
 from bayes_ctxlaw.cli.predict import NewLevels
+from bayes_ctxlaw.errors import ObservationError
 
 
 @reports_errors
@@ -51,10 +52,11 @@ def report(
     # Pictures go to the page: no window system is needed, whatever the user's setting is.
     os.environ["MPLBACKEND"] = "Agg"
     from bayes_ctxlaw.context_law import ContextLaw
-    from bayes_ctxlaw.observations import as_observations
+    from bayes_ctxlaw.predict import check_options
     from bayes_ctxlaw.report import write_report
 
-    unseen = None if held_out is None else as_observations(held_out, **names)
+    check_options("response", ci_prob, new_levels.value)
+    unseen = None if held_out is None else _held_out(held_out, names)
     law = ContextLaw.load(fit)
     say("Reviewing the fit, predicting and drawing")
     options = {} if title is None else {"title": title}
@@ -64,3 +66,23 @@ def report(
         )
     write_report(out, law, ci_prob=ci_prob, **options)
     report_file(out, "the report; open it in a browser")
+
+
+def _held_out(path: Path, names: dict[str, str]) -> Any:
+    """Scores to judge predictions by; a single one will do, for nothing is fitted to them.
+
+    Raises
+    ------
+    BayesCtxlawError
+        The table cannot be used, or a row has no score.
+    """
+    from bayes_ctxlaw.observations import as_design, as_observations
+
+    rows = as_design(path, **names)
+    without = int(rows["score"].isnull().sum()) if "score" in rows else rows.sizes["obs_id"]
+    if without:
+        raise ObservationError(
+            f"--held-out {path}: {without} of {rows.sizes['obs_id']} rows have no `score`, which "
+            "the prediction is judged by. Where the column has another name: --map score=COLUMN."
+        )
+    return rows if rows.sizes["obs_id"] == 1 else as_observations(path, **names)

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw._tables import read_table
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.observations import checked, grid, text_columns
 from bayes_ctxlaw.schema import LABELS, NUMBERS, OBS_DIM
@@ -66,7 +67,7 @@ def read_points(points: Any, what: str, without: str | None = None) -> tuple[xr.
             table.frame = table.frame.assign(**{without: 1.0})
         return checked(table, {}, target=True, mappable=False), given
     except ObservationError as error:
-        raise ObservationError(f"`{what}`: {error}") from error
+        raise ObservationError(f"{wording().points(what)}: {error}") from error
 
 
 def check_draws(law: Any) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.planning._rows import check_draws, names_of, number, read_points, with_rows
 from bayes_ctxlaw.planning._variance import explained
-from bayes_ctxlaw.predict import check_options
+from bayes_ctxlaw.predict import faults_of_options
 from bayes_ctxlaw.schema import LABELS, NUMBERS, OBS_DIM
 
 _ROWS_AT_ONCE = 256  # whose simulated scores are in memory together: 8 MiB at 4,000 draws
@@ -113,9 +114,14 @@ def next_evaluation(
     >>> plan["affordable"].values.tolist()
     [True, True, False]
     """
-    check_options(kind, ci_prob, new_levels)
+    faults = faults_of_options(kind, ci_prob, new_levels)
     if budget is not None and not (isinstance(budget, Real) and budget > 0):
-        raise SpecificationError(f"budget={budget!r} must be a number above 0, or None.")
+        faults.append(
+            f"{wording().argument('budget', budget)} must be a number above 0; without it "
+            "everything is affordable"
+        )
+    if faults:
+        raise SpecificationError("; ".join(faults) + ".")
     check_draws(law)
     places, _ = read_points(at, "at")
     rows, _ = read_points(candidates, "candidates")
@@ -166,7 +172,10 @@ def _costs(rows: xr.Dataset, members: Mapping[str, np.ndarray], cost: str | None
             f"they lack `n_items`{lacking}: how much a score tells depends on the items behind it"
         )
     if cost is not None and cost not in rows:
-        faults.append(f"cost={cost!r} is not one of their columns ({', '.join(map(str, rows))})")
+        faults.append(
+            f"{wording().argument('cost', cost)} is not one of their columns "
+            f"({', '.join(map(str, rows))})"
+        )
     if faults:
         raise SpecificationError(f"the candidates cannot be ranked: {'; '.join(faults)}.")
     if cost is None:

@@ -19,7 +19,7 @@ from bayes_ctxlaw.planning._rows import (
     with_rows,
 )
 from bayes_ctxlaw.planning._search import STATES, Wanted, search
-from bayes_ctxlaw.predict import check_options
+from bayes_ctxlaw.predict import fault_of_probability, faults_of_options
 from bayes_ctxlaw.schema import OBS_DIM, SCHEMA
 
 DECADES_OF_COMPUTE = 3
@@ -197,19 +197,14 @@ def _required(law: Any, wanted: Wanted, at: Any) -> xr.Dataset:
 
 
 def _check(wanted: Wanted) -> None:
-    faults = []
-    for name, value in (("target", wanted.target), ("prob", wanted.prob)):
-        if not (_is_number(value) and 0 < value < 1):
-            percent = ""
-            if _is_number(value) and 1 < value <= 100:
-                percent = f"; if it is a percentage, write {value / 100:g}"
-            faults.append(f"{name}={value!r} must lie between 0 and 1{percent}")
+    faults = [
+        fault_of_probability(name, value)
+        for name, value in (("target", wanted.target), ("prob", wanted.prob))
+        if not (_is_number(value) and 0 < value < 1)
+    ]
     if not (isinstance(wanted.points, Integral) and wanted.points >= 2):
         faults.append(f"points={wanted.points!r} must be a whole number, at least 2")
-    try:
-        check_options(wanted.kind, wanted.ci_prob, wanted.new_levels)
-    except SpecificationError as error:
-        faults.append(str(error).rstrip("."))
+    faults += faults_of_options(wanted.kind, wanted.ci_prob, wanted.new_levels)
     if faults:
         raise SpecificationError("; ".join(faults) + ".")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bayes_ctxlaw.contrasts import Contrast
+from bayes_ctxlaw.contrasts import Contrast, spoken
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.plots import _axes, _style
 
@@ -114,7 +114,7 @@ def plot_contrast(
             ax.set_title(_axes.value_label(panels, name), pad=16)
     for ax in drawn:
         if not new or _axes.is_left(ax):
-            ax.set_ylabel(f"score of {contrast.a}\nless that of {contrast.b}")
+            ax.set_ylabel(f"score of {spoken(contrast.a)}\nless that of {spoken(contrast.b)}")
     handles = []
     if split:
         for key, colour in zip(keys, shades, strict=True):

@@ -15,6 +15,7 @@ Convert = Mapping[str, Callable[[float], float]] | None
 """What makes a score in [0, 1], higher being better, of the value of a metric."""
 
 _SHOWN = 10
+_EXAMPLES = 4  # metrics in the advice
 
 
 class Candidates:
@@ -76,22 +77,22 @@ def choose(wanted: Choice, tasks: Candidates, short: Callable[[str], str]) -> di
     SpecificationError
         For some tasks there is none such, or more than one. All are in the message.
     """
-    faults, chosen = [], {}
+    faults, chosen, example = [], {}, {}
     for task, there in tasks.items():
         asked = wanted.get(task) if isinstance(wanted, Mapping) else wanted
         preferences = [asked] if isinstance(asked, str) else list(asked or [])
         found = [[m for m in there if p in (m, short(m))] for p in preferences]
         fitting = next((f for f in found if f), []) if preferences else list(there)
+        example |= dict.fromkeys((fitting or there)[:1])
         if len(fitting) == 1:
             chosen[task] = fitting[0]
         elif not there:
             faults.append(f"{task} has no metric.{tasks.where(task)}")
         elif fitting:
-            faults.append(f"{task} has several: {', '.join(fitting)}.{tasks.where(task)}")
+            faults.append(f"{task} has several: {_listed(fitting)}.{tasks.where(task)}")
         else:
-            names = ", ".join(map(repr, preferences))
-            has = ", ".join(there)
-            faults.append(f"{task} has no {names}; it has {has}.{tasks.where(task)}")
+            names = " or ".join(map(repr, preferences))
+            faults.append(f"{task} has no {names}; it has {_listed(there)}.{tasks.where(task)}")
     if isinstance(wanted, Mapping):
         surplus = [task for task in wanted if task not in tasks]
         faults += [
@@ -101,17 +102,21 @@ def choose(wanted: Choice, tasks: Candidates, short: Callable[[str], str]) -> di
     if faults:
         lines = [f"  {fault}" for fault in faults[:_SHOWN]]
         lines += [f"  … and {len(faults) - _SHOWN} more."] if len(faults) > _SHOWN else []
-        example = next((m for _, there in tasks.items() for m in there), "accuracy")
         raise SpecificationError(
             "\n".join(
                 [
                     f"The metric that is the score must be told ({tasks.files()}):",
                     *lines,
-                    wording().metric(example),
+                    wording().metric(list(example)[:_EXAMPLES] or ["accuracy"]),
                 ]
             )
         )
     return chosen
+
+
+def _listed(metrics: Sequence[str]) -> str:
+    """Names that hold commas of their own (``exact_match,strict-match``), told apart."""
+    return " and ".join(metrics) if len(metrics) < 3 else "; ".join(metrics)
 
 
 class Scores:

@@ -75,12 +75,13 @@ def compute_curves(law: Any, ci_prob: float) -> str:
 
 def contrast_curve(found: Any) -> str:
     """Difference of two techniques along prompt length."""
+    from bayes_ctxlaw.contrasts import spoken
     from bayes_ctxlaw.plots import plot_contrast
 
+    a, b = spoken(found.a), spoken(found.b)
     caption = (
-        f"Score of {found.a} less that of {found.b}, the average over tasks: posterior median and "
-        f"{interval_name(found.curve)}. Above the axis: the probability that {found.a} scores "
-        "higher."
+        f"Score of {a} less that of {b}, the average over tasks: posterior median and "
+        f"{interval_name(found.curve)}. Above the axis: the probability that {a} scores higher."
     )
     return _drawing(plot_contrast(found), caption)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.encoding import level_labels
 from bayes_ctxlaw.errors import UnknownLabelError
 
@@ -50,7 +51,7 @@ def check_tasks(at: xr.Dataset, known: list[str]) -> None:
         raise UnknownLabelError(
             f"`task`: {', '.join(map(repr, unseen[:5]))}{', …' if len(unseen) > 5 else ''} not in "
             f"the fit, which saw {shown}. Correct the labels, or pass "
-            'new_levels="uncertainty" to take a fitted task at random in every draw.'
+            f"{wording().new_levels()} to take a fitted task at random in every draw."
         )
 
 

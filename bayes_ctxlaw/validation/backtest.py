@@ -16,10 +16,12 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw import jobs
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.encoding import Encoding, decades_beyond
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.judgement import convergence
 from bayes_ctxlaw.observations import as_observations
+from bayes_ctxlaw.predict import fault_of_probability
 from bayes_ctxlaw.schema import OBS_DIM
 from bayes_ctxlaw.validation.result import Backtest
 from bayes_ctxlaw.validation.scores import LEVELS, score_rows
@@ -187,10 +189,11 @@ def _check(
     if not callable(split):
         faults.append(f"split={split!r} must be a split such as splits.beyond_context(10_000)")
     if not _is_probability(ci_prob):
-        faults.append(f"ci_prob={ci_prob!r} must lie between 0 and 1, such as 0.9")
+        faults.append(fault_of_probability("ci_prob", ci_prob))
     wanted = list(levels) if isinstance(levels, Sequence | np.ndarray) else [levels]
     if not all(map(_is_probability, wanted)) or len(set(wanted)) < len(wanted):
-        faults.append(f"levels={levels!r} must be different numbers between 0 and 1")
+        said = wording().argument("levels", levels)
+        faults.append(f"{said} must be different numbers between 0 and 1")
     if random_seed is not None and not isinstance(random_seed, int | np.integer):
         faults.append(f"random_seed={random_seed!r} must be a whole number or None")
     elif random_seed is not None and random_seed < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw._html import table as html_table
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.judgement import interval_name
 from bayes_ctxlaw.schema import OBS_DIM
@@ -70,7 +72,7 @@ class Backtest:
         SpecificationError
             The observations have no such label.
         """
-        self._check_labels(by, cluster)
+        check_labels(self.predictions, by=by, cluster=cluster)
         tables = {name: summarise(self._rows(name), by, cluster) for name in self._names}
         return pd.concat(tables, names=["forecaster"])
 
@@ -123,9 +125,8 @@ class Backtest:
         SpecificationError
             There is no such forecaster, score or label.
         """
-        self._check_labels(by, cluster)
+        faults = _faults_of_labels(self.predictions, {"by": by, "cluster": cluster})
         choices = [name for name in MEASURES if name != "coverage"]
-        faults = []
         if reference not in self._names:
             faults.append(f"reference={reference!r} is not one of {self._names}")
         if score not in choices:
@@ -247,18 +248,43 @@ class Backtest:
         # By position: obs_id repeats where folds overlap.
         return rows.reset_coords().to_dataframe().reset_index()
 
-    def _check_labels(self, *labels: str) -> None:
-        known = [
-            n
-            for n, v in self.predictions.reset_coords("fold").data_vars.items()
-            if v.dims == (OBS_DIM,) and not np.issubdtype(v.dtype, np.floating)
-        ]
-        unknown = [label for label in labels if label not in known]
-        if unknown:
-            raise SpecificationError(
-                f"{', '.join(map(repr, unknown))}: not a label of the held-out rows, which have "
-                f"{', '.join(known)}."
-            )
+
+def check_labels(obs: xr.Dataset, **labels: str) -> None:
+    """Refuse labels for a table of scores that observations lack; before their fits or after.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+        Observations, or the predictions of a backtest.
+    **labels : str
+        Those of ``Backtest.score_table``, by the name of the argument: ``by``, ``cluster``.
+
+    Raises
+    ------
+    SpecificationError
+        All faults in one message.
+
+    Examples
+    --------
+    >>> import bayes_ctxlaw as bcl
+    >>> check_labels(bcl.load_dataset("montgomery2025"), by="fold", cluster="technique")
+    """
+    if faults := _faults_of_labels(obs, labels):
+        raise SpecificationError("; ".join(faults) + ".")
+
+
+def _faults_of_labels(obs: xr.Dataset, labels: Mapping[str, str]) -> list[str]:
+    known = [
+        str(n)
+        for n, v in obs.data_vars.items()
+        if v.dims == (OBS_DIM,) and not np.issubdtype(v.dtype, np.floating)
+    ]
+    known = [*known, "fold"]
+    said = [wording().argument(name, label) for name, label in labels.items() if label not in known]
+    if not said:
+        return []
+    what = "is not a label" if len(said) == 1 else "are not labels"
+    return [f"{' and '.join(said)} {what} of the observations, which have {', '.join(known)}"]
 
 
 def _plus_minus(value: float, error: float) -> str:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.encoding import level_labels
 from bayes_ctxlaw.errors import ObservationError, SpecificationError, UnknownLabelError
 from bayes_ctxlaw.schema import OBS_DIM
@@ -89,8 +90,8 @@ class Split(ABC):
             folds.append(rows)
         if faults:
             raise SpecificationError(
-                f"{self} does not suit these {obs.sizes[OBS_DIM]} observations. "
-                f"{'. '.join(faults)}."
+                f"{wording().split(str(self))} does not suit these {obs.sizes[OBS_DIM]} "
+                f"observations. {'. '.join(faults)}."
             )
         return tuple(folds)
 
@@ -110,7 +111,7 @@ def _values(obs: xr.Dataset, quantity: str) -> np.ndarray:
         raise ObservationError(
             f"this split goes by {quantity}, and the observations have no "
             f"{' and no '.join(missing)}. Add it, or split by what they have, such as "
-            "splits.beyond_compute."
+            f"{wording().split('beyond_compute')}."
         )
     if quantity == RATIO:
         return obs["prompt_tokens"].values / obs["context_window"].values
@@ -180,8 +181,9 @@ class _LeaveOut(Split):
             faults = [f"the observations have no `{part}`" for part in absent]
             faults += [f"`{part}` is a measured number, not a label" for part in numbers]
             raise SpecificationError(
-                f"{self}: {', and '.join(faults)}. Labels here are: {', '.join(labels)}. For "
-                "compute and prompt tokens there are beyond_compute and beyond_context."
+                f"{wording().split(str(self))}: {', and '.join(faults)}. Labels here are: "
+                f"{', '.join(labels)}. For compute and prompt tokens there are "
+                f"{wording().split('beyond_compute')} and {wording().split('beyond_context')}."
             )
         of_row = level_labels(obs, self.level)
         present = list(dict.fromkeys(of_row.tolist()))
@@ -189,8 +191,8 @@ class _LeaveOut(Split):
         unknown = [label for label in wanted if label not in present]
         if unknown:
             raise UnknownLabelError(
-                f"{self}: no row has the {self.level} {', '.join(map(repr, unknown))}. The data "
-                f"have: {', '.join(map(repr, present))}."
+                f"{wording().split(str(self))}: no row has the {self.level} "
+                f"{', '.join(map(repr, unknown))}. The data have: {', '.join(map(repr, present))}."
             )
         number = "1 label" if len(present) == 1 else f"{len(present)} labels"
         for label in wanted:
@@ -358,8 +360,8 @@ def leave_out(level: str, labels: Sequence[str] | str | None = None) -> Split:
     if twice or not names:
         found = f"given twice: {', '.join(map(repr, twice))}" if twice else "none is given"
         raise SpecificationError(
-            f"leave_out({level!r}): labels to leave out: {found}. Name each once, or leave out "
-            "`labels` to take all in turn."
+            f"{wording().split(f'leave_out({level!r})')}: labels to leave out: {found}. Name each "
+            f"once, or give no {wording().argument('labels')} to take all in turn."
         )
     return _LeaveOut(str(level), names)
 
@@ -398,7 +400,8 @@ def longest_in_window(share: float = 0.25) -> Split:
     number = isinstance(share, Real) and not isinstance(share, bool)
     if not number or not 0.0 < share < 1.0:
         raise SpecificationError(
-            f"longest_in_window({_shown(share)}): give a share between 0 and 1, such as 0.25."
+            f"{wording().split(f'longest_in_window({_shown(share)})')}: give a share between 0 "
+            "and 1, such as 0.25."
         )
     return _Longest(float(share))
 
@@ -490,8 +493,8 @@ def _thresholds(call: str, values: Sequence[float]) -> tuple[float, ...]:
     )
     if not listed or not numbers or listed != sorted(set(listed)):
         raise SpecificationError(
-            f"{call}: give positive numbers, each larger than the one before, such as 10_000 "
-            "tokens or 1e24 FLOP."
+            f"{wording().split(call)}: give positive numbers, each larger than the one before, "
+            "such as 10000 tokens or 1e24 FLOP."
         )
     return tuple(map(float, values))
 

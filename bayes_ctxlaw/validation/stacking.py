@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.observations import as_design, as_observations
@@ -207,8 +208,7 @@ class Stack:
             if self.split is not None:
                 raise
             raise SpecificationError(
-                f"there is no default way to find weights: {error} Give stack(..., split=) what to "
-                'hold out, such as splits.leave_out("llm").'
+                f"there is no default way to find weights: {error} {wording().split_of_stack()}"
             ) from error
 
     def predict(
