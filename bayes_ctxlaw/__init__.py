@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from bayes_ctxlaw.datasets import list_datasets, load_dataset
     from bayes_ctxlaw.observations import as_design, as_observations, grid
     from bayes_ctxlaw.planning import next_evaluation, required_compute, required_context
-    from bayes_ctxlaw.priors import Prior, between, half_normal
+    from bayes_ctxlaw.priors import Prior, between, half_normal, zero_avoiding
     from bayes_ctxlaw.validation import splits
     from bayes_ctxlaw.validation.backtest import backtest
     from bayes_ctxlaw.validation.calibration import calibrate
@@ -68,6 +68,7 @@ __all__ = [
     "splits",
     "stack",
     "training_flops",
+    "zero_avoiding",
 ]
 
 
@@ -86,6 +87,7 @@ _HOMES = {
     "find_model": "compute",
     "grid": "observations",
     "half_normal": "priors",
+    "zero_avoiding": "priors",
     "list_datasets": "datasets",
     "list_models": "compute",
     "load_dataset": "datasets",

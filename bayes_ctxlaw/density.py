@@ -36,7 +36,7 @@ from bayes_ctxlaw.likelihoods import (
     item_counts,
 )
 from bayes_ctxlaw.mode import ORDER
-from bayes_ctxlaw.priors import scale_name
+from bayes_ctxlaw.priors import gamma_unit, scale_name
 from bayes_ctxlaw.specification import Specification
 from bayes_ctxlaw.tape import Node, Op, Tape
 
@@ -211,7 +211,7 @@ class _Builder:
             by_stratum, unit = self._of_level(block)
         scales: dict[str | None, Any] = {None: prior.scale}
         for level in self.spec.levels_of(name, self.encoding):
-            scales[level] = self.half_normal(scale_name(name, level), None, unit)
+            scales[level] = self.positive(scale_name(name, level), None, unit)
         places = self.places[name].start
         parts = self.tape.block(
             block, places, [scales[level] for level in block.levels], traded, by_stratum
@@ -229,12 +229,16 @@ class _Builder:
                 at_mode = at_mode + start[effects][codes]
         self.totals[name], self.at_mode[name] = total, np.atleast_1d(at_mode)
 
-    def half_normal(self, name: str, dim: str | None, unit: Any = 1.0) -> Node:
-        """Positive values in a unit with their half-normal prior, moved on the log scale."""
+    def positive(self, name: str, dim: str | None, unit: Any = 1.0) -> Node:
+        """Standard deviations in a unit with their prior, moved on the log scale."""
         places = self.places[f"log_{name}"]
         log_value = Node(self.tape, places.start, places.stop - places.start)
         value = self.tape.exp(log_value)
-        self.tape.record(Op.HALF_NORMAL, log_value, value, self.spec.priors[name].scale / unit)
+        prior = self.spec.priors[name]
+        op, scale = Op.HALF_NORMAL, prior.scale
+        if prior.kind == "zero_avoiding":
+            op, scale = Op.ZERO_AVOIDING, gamma_unit(prior.scale)
+        self.tape.record(op, log_value, value, scale / unit)
         value = value if isinstance(unit, float) else value * unit
         self.kept[name] = value, dim
         return value
@@ -305,7 +309,7 @@ class _Builder:
         design, strata = self.design, self.strata
         phi: Any = 0.0
         if spec.likelihood != "binomial":
-            phi = self.half_normal("overdispersion", "task")
+            phi = self.positive("overdispersion", "task")
         log_u = totals["A"] + tape.exp(totals["alpha"]) * self.x
         penalised = spec.terms.penalty == "log_logistic"
         parameters = [

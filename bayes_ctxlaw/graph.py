@@ -22,7 +22,7 @@ from bayes_ctxlaw.likelihoods import (
     edge_and_inverse,
     item_counts,
 )
-from bayes_ctxlaw.priors import scale_name
+from bayes_ctxlaw.priors import GAMMA_SHAPE, gamma_unit, scale_name
 from bayes_ctxlaw.specification import Specification
 
 
@@ -60,10 +60,19 @@ def build_graph(obs: xr.Dataset, spec: Specification, encoding: Encoding) -> Any
         mean = mean_score(arguments, encoding.design(obs, spec.terms), spec.terms)
         phi = None
         if spec.likelihood != "binomial":
-            scale = spec.priors["overdispersion"].scale
-            phi = pm.HalfNormal("overdispersion", scale, dims="task")[codes["task"]]
+            phi = _positive("overdispersion", spec, dims="task")[codes["task"]]
         add_likelihood(spec.likelihood, mean, phi, _observed(obs, spec.likelihood))
     return model
+
+
+def _positive(name: str, spec: Specification, dims: str | None = None) -> Any:
+    """A standard deviation with its prior."""
+    import pymc as pm
+
+    prior = spec.priors[name]
+    if prior.kind == "zero_avoiding":
+        return pm.Gamma(name, alpha=GAMMA_SHAPE, beta=1.0 / gamma_unit(prior.scale), dims=dims)
+    return pm.HalfNormal(name, prior.scale, dims=dims)
 
 
 def _total(name: str, spec: Specification, encoding: Encoding, codes: dict[str, np.ndarray]) -> Any:
@@ -75,7 +84,7 @@ def _total(name: str, spec: Specification, encoding: Encoding, codes: dict[str, 
     for level in spec.levels_of(name, encoding):
         key, dim = scale_name(name, level), level_dim(level)
         # With one label the data say nothing of this spread, but a prediction needs it.
-        scale = pm.HalfNormal(key, spec.priors[key].scale)
+        scale = _positive(key, spec)
         if level in spec.effects_of(name, encoding):
             unit = pm.Normal(f"{name}_{dim}_raw", 0.0, 1.0, dims=dim)
             effects = pm.Deterministic(f"{name}_{dim}", scale * unit, dims=dim)

@@ -22,7 +22,7 @@ from bayes_ctxlaw.tape import COLUMNS, Op
 
 _ADD, _SUBTRACT, _MULTIPLY, _EXP, _GATHER, _AVERAGE = (int(op) for op in list(Op)[:6])
 _LOG_SATURATION, _LOG_RISE, _UNSATURATE = (int(op) for op in list(Op)[6:9])
-_DIVIDE, _HALF_NORMAL, _BLOCK, _SCORES = (int(op) for op in list(Op)[9:])
+_DIVIDE, _HALF_NORMAL, _ZERO_AVOIDING, _BLOCK, _SCORES = (int(op) for op in list(Op)[9:])
 _COLUMNS = int(COLUMNS)
 _CEILING, _BEND = -0.004, 0.004  # those of `law`, written out: numba must see them change
 
@@ -545,6 +545,15 @@ def _forward(
             grad[a + i * sa] += 1.0
             grad[b + i * sb] -= t / scale
             grad[c + i * sc] += (t * t - 1.0) / scale
+    elif op == _ZERO_AVOIDING:
+        # The same three; the prior is a gamma distribution of shape 2, and c its scale.
+        for i in range(n):
+            scale = work[c + i * sc]
+            t = work[b + i * sb] / scale
+            total += math.log(t) - math.log(scale) - t + work[a + i * sa]
+            grad[a + i * sa] += 1.0
+            grad[b + i * sb] += (1.0 / t - 1.0) / scale
+            grad[c + i * sc] += (t - 2.0) / scale
     return total
 
 
@@ -554,7 +563,7 @@ def _backward(
 ) -> None:
     """Hand the gradient of a step's result on to its operands (constants take it, for nothing)."""
     op, out, n = words[step], words[step + 1], words[step + 2]
-    if op == _HALF_NORMAL or op == _SCORES:
+    if op == _HALF_NORMAL or op == _ZERO_AVOIDING or op == _SCORES:
         return
     if op == _BLOCK:
         _block_backward(out, ints + words[step + 3], ints, cols, words, reals, work, grad)

@@ -14,7 +14,7 @@ from bayes_ctxlaw.encoding import Encoding, level_labels
 from bayes_ctxlaw.likelihoods import distribution_at, log_likelihood
 from bayes_ctxlaw.posterior import check_complete, population_names
 from bayes_ctxlaw.predict import Predictor
-from bayes_ctxlaw.priors import Prior, scale_name
+from bayes_ctxlaw.priors import Prior, gamma_unit, scale_name
 from bayes_ctxlaw.schema import OBS_DIM
 from bayes_ctxlaw.specification import Specification
 
@@ -132,6 +132,9 @@ def stated_priors(spec: Specification, encoding: Encoding) -> dict[str, Prior]:
 
 def _log_density(prior: Prior, values: np.ndarray) -> np.ndarray:
     """Of a variable of the posterior: population values are kept on the scale of `loc`."""
+    if prior.kind == "zero_avoiding":
+        unit = values / gamma_unit(prior.scale)
+        return np.log(unit) - unit - np.log(gamma_unit(prior.scale))
     unit = (values - prior.loc) / prior.scale
     sides = 2.0 if prior.kind == "half_normal" else 1.0
     return -0.5 * unit**2 + np.log(sides / (prior.scale * np.sqrt(2.0 * np.pi)))

@@ -2,7 +2,8 @@
 
 A prior of a population parameter is stated on the parameter's natural scale, so that a person can
 judge it: "κ between 2 and 20 with 90 %". Effects act on the log scale (ρ: log-odds; δ: before
-`law.window_end`), and their standard deviations have half-normal priors on that scale.
+`law.window_end`), and their standard deviations have half-normal priors on that scale, or priors
+that keep away from 0.
 """
 
 from __future__ import annotations
@@ -19,12 +20,18 @@ from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import PARAMETERS, window_end, window_total
 
 _Z90 = 1.6448536269514722  # 95 % point of the standard normal
-_HALF_NORMAL_90 = (0.06270677794321385, 1.959963984540054)  # its 5 % and 95 % points, scale 1
+_POSITIVE_90 = {  # 5 % and 95 % points at scale 1, which is the root mean square
+    "half_normal": (0.06270677794321385, 1.959963984540054),
+    "zero_avoiding": (0.1450757292393845, 1.93667457982513),
+}
+GAMMA_SHAPE = 2.0
+"""Of the gamma prior that keeps a standard deviation away from 0."""
 _NAMES = {
     "lognormal": "LogNormal",
     "logitnormal": "LogitNormal",
     "window": "Window",
     "half_normal": "HalfNormal",
+    "zero_avoiding": "Gamma",
 }
 
 
@@ -38,13 +45,14 @@ class Prior:
 
     Parameters
     ----------
-    kind : {"lognormal", "logitnormal", "window", "half_normal"}
+    kind : {"lognormal", "logitnormal", "window", "half_normal", "zero_avoiding"}
         Family of the distribution, on the natural scale. ``"window"`` is that of delta: normal
-        above 0, and drawn together to a quarter below (``law.window_end``).
+        above 0, and drawn together to a quarter below (``law.window_end``). The last two are for
+        standard deviations; ``"zero_avoiding"`` is a gamma distribution of shape 2.
     loc, scale : float
         Location and scale: of the logarithm for ``"lognormal"``, of the log-odds for
-        ``"logitnormal"``, before ``law.window_end`` for ``"window"``; `loc` is 0 for
-        ``"half_normal"``.
+        ``"logitnormal"``, before ``law.window_end`` for ``"window"``. For standard deviations
+        `loc` is 0 and `scale` the root mean square.
 
     Examples
     --------
@@ -70,15 +78,18 @@ class Prior:
     @property
     def interval(self) -> tuple[float, float]:
         """Equal-tailed 90 % interval on the natural scale."""
-        if self.kind == "half_normal":
-            return _HALF_NORMAL_90[0] * self.scale, _HALF_NORMAL_90[1] * self.scale
+        if self.kind in _POSITIVE_90:
+            low, high = _POSITIVE_90[self.kind]
+            return low * self.scale, high * self.scale
         low, high = self.loc - _Z90 * self.scale, self.loc + _Z90 * self.scale
         return _natural(self.kind, low), _natural(self.kind, high)
 
     def __str__(self) -> str:
         low, high = self.interval
         numbers = f"{self.scale:.3g}"
-        if self.kind != "half_normal":
+        if self.kind == "zero_avoiding":
+            numbers = f"{GAMMA_SHAPE:g}, {gamma_unit(self.scale):.3g}"
+        elif self.kind != "half_normal":
             numbers = f"{self.loc:.3g}, {numbers}"
         return f"{_NAMES[self.kind]}({numbers}): between {low:.2g} and {high:.2g} with 90 %"
 
@@ -108,7 +119,7 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
     >>> print(between(2, 60))
     LogNormal(2.39, 1.03): between 2 and 60 with 90 %
     """
-    if kind not in _NAMES or kind == "half_normal":
+    if kind not in _NAMES or kind in _POSITIVE_90:
         allowed = "'lognormal', 'logitnormal' or 'window'"
         raise SpecificationError(f"between takes kind={allowed}; got {kind!r}.")
     if kind == "lognormal" and not 0 < low < high:
@@ -157,6 +168,45 @@ def half_normal(scale: float) -> Prior:
     HalfNormal(0.5): between 0.031 and 0.98 with 90 %
     """
     return Prior("half_normal", 0.0, float(scale))
+
+
+def zero_avoiding(scale: float) -> Prior:
+    """Prior of a standard deviation that keeps away from 0: a gamma distribution of shape 2.
+
+    A half-normal prior lets a few labels that happen to be alike say that all labels are. This one
+    has the same root mean square and nearly the same median and 95 % point, and a density that
+    falls to 0 at 0.
+
+    Parameters
+    ----------
+    scale : float
+        Root mean square, which is the scale of the half-normal that it takes the place of.
+
+    Returns
+    -------
+    Prior
+
+    References
+    ----------
+    Chung, Rabe-Hesketh, Dorie, Gelman, Liu (2013), doi:10.1007/s11336-013-9328-2.
+
+    Examples
+    --------
+    >>> print(zero_avoiding(0.5))
+    Gamma(2, 0.204): between 0.073 and 0.97 with 90 %
+    """
+    return Prior("zero_avoiding", 0.0, float(scale))
+
+
+def gamma_unit(scale: float) -> float:
+    """Scale of the gamma distribution whose root mean square is given.
+
+    Examples
+    --------
+    >>> round(gamma_unit(6**0.5), 6)
+    1.0
+    """
+    return scale / math.sqrt(GAMMA_SHAPE * (GAMMA_SHAPE + 1.0))
 
 
 POPULATION: Mapping[str, Prior] = {
@@ -234,12 +284,12 @@ def _as_prior(name: str, value: object) -> Prior:
     population = name in PARAMETERS
     kind = _kind(name)
     if isinstance(value, Prior):
-        fits = value.kind == (kind if population else "half_normal")
+        fits = value.kind == kind if population else value.kind in _POSITIVE_90
         if not fits:
             allowed = (
                 f"between(low, high{', kind=' + repr(kind) if kind != 'lognormal' else ''})"
                 if population
-                else "half_normal(scale)"
+                else "half_normal(scale) or zero_avoiding(scale)"
             )
             raise SpecificationError(f"{name} takes {allowed}; got {value}")
         return value

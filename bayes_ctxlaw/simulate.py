@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.predict import Predictor
-from bayes_ctxlaw.priors import scale_name
+from bayes_ctxlaw.priors import GAMMA_SHAPE, Prior, gamma_unit, scale_name
 from bayes_ctxlaw.specification import Specification
 
 
@@ -40,14 +40,20 @@ def prior_draws(
         draws[f"mu_{parameter}"] = prior.loc + prior.scale * rng.standard_normal(size)
         for level in spec.levels_of(parameter, encoding):
             key, labels = scale_name(parameter, level), encoding.labels[level]
-            draws[key] = np.abs(spec.priors[key].scale * rng.standard_normal(size))
+            draws[key] = _positive(spec.priors[key], rng, size)
             if len(labels) > 1:
                 unit = rng.standard_normal((size, len(labels)))
                 draws[f"{parameter}_{level_dim(level)}"] = draws[key][:, None] * unit
     tasks = len(encoding.labels["task"])
-    scale = spec.priors["overdispersion"].scale
-    draws["overdispersion"] = np.abs(scale * rng.standard_normal((size, tasks)))
+    draws["overdispersion"] = _positive(spec.priors["overdispersion"], rng, (size, tasks))
     return draws
+
+
+def _positive(prior: Prior, rng: np.random.Generator, size: int | tuple[int, ...]) -> np.ndarray:
+    """Draws of a standard deviation."""
+    if prior.kind == "zero_avoiding":
+        return rng.gamma(GAMMA_SHAPE, gamma_unit(prior.scale), size)
+    return np.abs(prior.scale * rng.standard_normal(size))
 
 
 def simulate_scores(

@@ -14,7 +14,8 @@ from bayes_ctxlaw.graph import build_graph
 from bayes_ctxlaw.law import mean_score
 from bayes_ctxlaw.likelihoods import edge_and_inverse, item_counts, noise_sd
 from bayes_ctxlaw.observations import as_observations
-from bayes_ctxlaw.priors import scale_name
+from bayes_ctxlaw.priors import scale_name, zero_avoiding
+from bayes_ctxlaw.simulate import prior_draws
 
 DATASETS = ("montgomery2025", "helmet_icl")
 
@@ -35,6 +36,13 @@ def made_up(n_items=50, tasks=3, **changes):
     return as_observations(rows)
 
 
+def distribution(prior):
+    """Prior of a standard deviation in SciPy."""
+    if prior.kind == "zero_avoiding":
+        return stats.gamma(2, scale=prior.scale / np.sqrt(6))
+    return stats.halfnorm(scale=prior.scale)
+
+
 CASES = {
     "montgomery2025": (lambda: load_dataset("montgomery2025"), {}),
     "helmet_icl": (lambda: load_dataset("helmet_icl"), {}),
@@ -43,6 +51,18 @@ CASES = {
     "graded": (made_up, {"likelihood": "student_t", "groups": ["task", "family", "technique"]}),
     "one task": (lambda: made_up(tasks=1), {"likelihood": "student_t"}),
     "llm only": (made_up, {"groups": ["llm", "technique:llm"], "likelihood": "student_t"}),
+    "away from zero": (
+        made_up,
+        {
+            "groups": ["task", "technique"],
+            "likelihood": "student_t",
+            "priors": {
+                "A_task_sd": zero_avoiding(1.0),
+                "kappa_technique_sd": zero_avoiding(0.7),
+                "overdispersion": zero_avoiding(0.1),
+            },
+        },
+    ),
     "nothing pooled": (made_up, {"groups": (), "likelihood": "student_t"}),
     "the paper's": (
         lambda: load_dataset("montgomery2025"),
@@ -134,13 +154,13 @@ class Case:
             density += stats.norm(prior.loc, prior.scale).logpdf(state[f"mu_{name}"])
             for level in self.spec.levels_of(name, self.encoding):
                 key = scale_name(name, level)
-                density += stats.halfnorm(scale=priors[key].scale).logpdf(state[key])
+                density += distribution(priors[key]).logpdf(state[key])
                 density += np.log(state[key])  # the sampler moves the logarithm of a scale
             for level in self.spec.effects_of(name, self.encoding):
                 effects = state[f"{name}_{level_dim(level)}"]
                 density += stats.norm(0, state[scale_name(name, level)]).logpdf(effects).sum()
         phi = state["overdispersion"]
-        noise = stats.halfnorm(scale=priors["overdispersion"].scale).logpdf(phi) + np.log(phi)
+        noise = distribution(priors["overdispersion"]).logpdf(phi) + np.log(phi)
         phi = phi[self.encoding.codes(self.obs, "task")]
         return density + noise.sum() + self.likelihood_by_hand(self.mean(state), phi)
 
@@ -263,3 +283,11 @@ class TestPriorPredictive:
         assert (p > 0.99).mean() < 0.3
         shares = np.histogram(p, bins=5, range=(0, 1))[0] / p.size
         assert (shares > 0.05).all()
+
+    @pytest.mark.parametrize("case", ["away from zero"], indirect=True)
+    def test_simulated_spreads_have_their_priors(self, case):
+        draws = prior_draws(case.spec, case.encoding, 4000, np.random.default_rng(4))
+        for name, prior in case.spec.priors.items():
+            if name in draws:
+                found = stats.kstest(draws[name].ravel(), distribution(prior).cdf)
+                assert found.pvalue > 1e-3, name

@@ -23,6 +23,7 @@ from bayes_ctxlaw.priors import (
     priors_to_json,
     resolve_priors,
     scale_name,
+    zero_avoiding,
 )
 
 LEVELS = parse_groups(["task", "family", "technique", "llm", "task:llm"])
@@ -32,6 +33,8 @@ def distribution(prior):
     """The same prior in SciPy."""
     if prior.kind == "lognormal":
         return stats.lognorm(prior.scale, scale=math.exp(prior.loc))
+    if prior.kind == "zero_avoiding":
+        return stats.gamma(2, scale=prior.scale / math.sqrt(6))
     return stats.halfnorm(scale=prior.scale)
 
 
@@ -62,6 +65,16 @@ class TestIntervals:
         prior = half_normal(scale)
         assert prior.interval == pytest.approx(tuple(distribution(prior).ppf([0.05, 0.95])))
 
+    @given(st.floats(1e-6, 1e6))
+    def test_zero_avoiding_quantiles(self, scale):
+        """And beside the half-normal of the same scale: as large, but away from 0."""
+        prior, other = zero_avoiding(scale), half_normal(scale)
+        mine, half = distribution(prior), distribution(other)
+        assert prior.interval == pytest.approx(tuple(mine.ppf([0.05, 0.95])))
+        assert mine.moment(2) == pytest.approx(half.moment(2))
+        assert mine.ppf([0.5, 0.95]) == pytest.approx(half.ppf([0.5, 0.95]), rel=0.03)
+        assert mine.ppf(0.01) > 4 * half.ppf(0.01)
+
     def test_another_interval_is_not_the_one_given(self):
         assert distribution(between(2, 60)).ppf(0.05) != pytest.approx(2.5, rel=1e-3)
 
@@ -83,9 +96,10 @@ class TestIntervals:
             between(low, high, "logitnormal")
 
     @pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
-    def test_an_impossible_scale_is_refused(self, scale):
+    @pytest.mark.parametrize("make", [half_normal, zero_avoiding])
+    def test_an_impossible_scale_is_refused(self, make, scale):
         with pytest.raises(SpecificationError, match="scale above 0"):
-            half_normal(scale)
+            make(scale)
 
     def test_an_unknown_family_is_refused(self):
         with pytest.raises(SpecificationError, match="'cauchy' is not one of"):
@@ -127,6 +141,7 @@ class TestResolving:
             "A_task_sd": 0.25,
             "overdispersion": 1e-2,
             "alpha": between(0.1, 0.2),
+            "kappa_task_sd": zero_avoiding(0.5),
             "B_llm_sd" if "B" in LEVELS["llm"] else "A_llm_sd": half_normal(2),
         }
         priors = resolve_priors(LEVELS, own)
@@ -135,6 +150,7 @@ class TestResolving:
         assert priors["A_task_sd"] == half_normal(0.25)
         assert priors["overdispersion"] == half_normal(0.01)
         assert priors["alpha"] == between(0.1, 0.2)
+        assert priors["kappa_task_sd"] == zero_avoiding(0.5)
         untouched = set(priors) - set(own)
         assert {n: priors[n] for n in untouched} == {
             n: p for n, p in default_priors(LEVELS).items() if n in untouched
@@ -211,6 +227,7 @@ class TestPrinting:
                 "LogitNormal(1.1, 0.668): between 0.5 and 0.9 with 90 %",
             ),
             (half_normal(1.0), "HalfNormal(1): between 0.063 and 2 with 90 %"),
+            (zero_avoiding(1.0), "Gamma(2, 0.408): between 0.15 and 1.9 with 90 %"),
         ],
     )
     def test_numbers_a_person_can_judge(self, prior, text):
