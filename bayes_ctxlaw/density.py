@@ -268,7 +268,8 @@ class _Builder:
         sharper = _exp(self.totals["kappa"] - self.at_mode["kappa"])
         shown = self.geometry.log_odds / np.exp(self.at_mode["kappa"])
         value = (block.value + shown) - shown / sharper
-        weight = block.weight * (sharper * sharper) if self.geometry.in_widths else block.weight
+        scaled = self.geometry.in_widths
+        weight = block.weight * ((1.0 - scaled) + scaled * (sharper * sharper))
         return weight, value
 
     def _of_level(self, block: Block) -> tuple[tuple[Any, Any], Any]:

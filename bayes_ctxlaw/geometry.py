@@ -124,10 +124,11 @@ class Geometry:
         Over the observations of every stratum, by what they say of its level.
     log_odds : ndarray
         kappa (w − delta) at the mode where the data know most of delta, by stratum.
-    in_widths : bool
-        Whether ends of windows are known in widths of the penalty, and so the better the sharper it
-        is. They are where several tasks show the same ends. With one task it is the other way
-        round: the sharpness of a technique rests on few ends, and chains that follow it mix slowly.
+    in_widths : ndarray
+        By stratum, how much of what is known of the end of its window is known in widths of the
+        penalty, and so the better the sharper it is. An end that is only known not to come before
+        some prompt is not. With one task none is taken for such: the sharpness of a technique
+        rests on few ends, and chains that follow it mix slowly.
     start : dict
         Mode of every population value, effect and scale, by name.
     """
@@ -136,7 +137,7 @@ class Geometry:
     product: np.ndarray
     on_level: Averages
     log_odds: np.ndarray
-    in_widths: bool
+    in_widths: np.ndarray
     start: dict[str, np.ndarray]
 
 
@@ -177,12 +178,14 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
             blocks[name] = _of_unknowns(mode, name, strata, weights[name], information[name])
     product = _log_product(mode)
     on_level = Averages.by(strata.index, weight * slopes["A"] ** 2)
-    log_odds, in_widths = np.zeros(len(strata.first)), len(set(strata.codes["task"])) > 1
+    log_odds = in_widths = np.zeros(len(strata.first))
     if "delta" in blocks:
         totals = fit.totals(b)
         at_end = Averages.by(strata.index, weight * slopes["delta"] ** 2)
         # An end that is known from one side only does not move with the width.
-        log_odds = (shown if in_widths else 1.0) * at_end.of(
+        several = len(set(strata.codes["task"])) > 1
+        in_widths = shown if several else in_widths
+        log_odds = (shown if several else 1.0) * at_end.of(
             np.exp(totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
     return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start)
