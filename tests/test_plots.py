@@ -515,7 +515,7 @@ def test_what_has_no_coverage_is_not_drawn(obs, result):
         plot_calibration(result.predictions)
     with pytest.raises(SpecificationError, match="ci_prob=90"):
         plot_calibration(result, ci_prob=90)
-    with pytest.raises(SpecificationError, match="'colour': not a label"):
+    with pytest.raises(SpecificationError, match="cluster='colour' is not a label"):
         plot_calibration(result, cluster="colour")
 
 
