@@ -241,8 +241,8 @@ class ContextLaw:
         progressbar : bool
             Show progress.
         thin : int, optional
-            Sampler steps for every draw kept, in one run whatever comes of it. If None, 3, and in
-            a second run 4 to 6; the attribute ``fit_thin`` of the posterior says how many.
+            Sampler steps for every draw kept, in one run whatever comes of it. If None, 2, and in
+            a second run 3 to 6; the attribute ``fit_thin`` of the posterior says how many.
         target_accept : float, optional
             Of NUTS. If None, 0.95 in a quick run and 0.99 otherwise.
         **column_names : str

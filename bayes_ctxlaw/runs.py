@@ -21,7 +21,7 @@ Where a penalty comes out sharp, the end of a window is a wall that the longer s
 target run into, and diverge.
 """
 
-QUICK_STEPS, MOST_STEPS = 3, 6
+QUICK_STEPS, MOST_STEPS = 2, 6
 """Steps for every draw of the quick run, and of the longer one at most."""
 
 _MARGIN = 1.5  # of effective draws over those wanted: what a run says of the next is rough
@@ -130,11 +130,11 @@ def steps_needed(checks: pd.DataFrame, wanted: float) -> int:
     Returns
     -------
     int
-        From 4 to `MOST_STEPS`; the latter as well where the run cannot say.
+        From 3 to `MOST_STEPS`; the latter as well where the run cannot say.
 
     Examples
     --------
-    >>> checks = pd.DataFrame({"value": [400.0, 640.0]}, index=ESS)
+    >>> checks = pd.DataFrame({"value": [250.0, 640.0]}, index=ESS)
     >>> steps_needed(checks, 400)
     5
     """

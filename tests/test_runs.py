@@ -52,20 +52,20 @@ SIZE = {"draws": 300, "tune": 100, "chains": 4, "random_seed": 1, "progressbar":
 def test_a_quick_run_that_passes_is_the_fit(told):
     calls = told(chains(300))
     found = runs.sample_enough(None, convergence, **SIZE)
-    assert [(call["thin"], call["target_accept"]) for call in calls] == [(3, 0.95)]
-    assert (found.attrs["thin"], found.attrs["target_accept"]) == (3, 0.95)
+    assert [(call["thin"], call["target_accept"]) for call in calls] == [(2, 0.95)]
+    assert (found.attrs["thin"], found.attrs["target_accept"]) == (2, 0.95)
     assert "interrupted" not in found.attrs
 
 
 @pytest.mark.parametrize(
     ("quick", "steps"),
-    [(chains(300, 0.9), 6), (chains(300, divergences=1), 4)],
+    [(chains(300, 0.9), 6), (chains(300, divergences=1), 3)],
     ids=["too few effective draws", "a divergence"],
 )
 def test_one_that_does_not_pass_is_followed_by_a_longer_one(told, quick, steps):
     calls = told(quick, chains(300, divergences=2))
     found = runs.sample_enough(None, convergence, **SIZE)
-    assert [(call["thin"], call["target_accept"]) for call in calls] == [(3, 0.95), (steps, 0.99)]
+    assert [(call["thin"], call["target_accept"]) for call in calls] == [(2, 0.95), (steps, 0.99)]
     # It is the fit whatever comes of it: the review says so.
     assert int(found["sample_stats"]["diverging"].sum()) == 2
     assert found.attrs["thin"] == steps
@@ -84,11 +84,11 @@ def test_who_watches_is_told_why_it_begins_anew(told, caplog, watched):
 
 def test_steps_or_a_target_of_the_callers_own_are_kept_to(told):
     calls = told(chains(300, 0.99))
-    runs.sample_enough(None, convergence, thin=4, **SIZE)
-    assert [(call["thin"], call["target_accept"]) for call in calls] == [(4, 0.99)]
+    runs.sample_enough(None, convergence, thin=3, **SIZE)
+    assert [(call["thin"], call["target_accept"]) for call in calls] == [(3, 0.99)]
     calls = told(chains(300, 0.99), chains(300))
     runs.sample_enough(None, convergence, target_accept=0.8, **SIZE)
-    assert [(call["thin"], call["target_accept"]) for call in calls] == [(3, 0.8), (6, 0.8)]
+    assert [(call["thin"], call["target_accept"]) for call in calls] == [(2, 0.8), (6, 0.8)]
 
 
 def interrupted(kept):
@@ -101,14 +101,14 @@ def interrupted(kept):
     ("second", "first_is_kept"),
     [
         (KeyboardInterrupt("nothing is kept"), True),
-        (interrupted(140), True),  # 6 steps for each of 140 draws are fewer than 3 for each of 300
-        (interrupted(160), False),
+        (interrupted(90), True),  # 6 steps for each of 90 draws are fewer than 2 for each of 300
+        (interrupted(110), False),
     ],
 )
 def test_of_an_interrupted_second_run_and_the_first_the_longer_is_kept(told, second, first_is_kept):
     told(chains(300, 0.9), second)
     found = runs.sample_enough(None, convergence, **SIZE)
-    assert (found.attrs["thin"] == 3) == first_is_kept
+    assert (found.attrs["thin"] == 2) == first_is_kept
     assert "interrupted" in found.attrs
     if first_is_kept:
         assert found["posterior"].sizes["draw"] == 300

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.predict import fault_of_probability
 from bayes_ctxlaw.validation.result import Backtest, check_labels
 from bayes_ctxlaw.validation.scores import mean_and_error
 
@@ -37,7 +38,7 @@ def coverage_table(result: Backtest, ci_prob: float = 0.9, cluster: str = "llm")
         The held-out rows have no such label, or `ci_prob` is no probability.
     """
     if not 0.0 < ci_prob < 1.0:
-        raise SpecificationError(f"ci_prob={ci_prob!r} must lie between 0 and 1, such as 0.9.")
+        raise SpecificationError(f"{fault_of_probability('ci_prob', ci_prob)}.")
     check_labels(result.predictions, cluster=cluster)
     predictions = result.predictions
     clusters = predictions[cluster].values

@@ -58,18 +58,37 @@ def line_draws(
     >>> round(float(draws.slope.mean()), 1)
     2.0
     """
+    information = np.diag(weights)
+    return LineDraws(*_line(x, y, information, weights.sum(), slope, noise, size, rng))
+
+
+def _line(
+    x: np.ndarray,
+    y: np.ndarray,
+    information: np.ndarray,
+    points: float,
+    slope: tuple[float, float],
+    scale: float,
+    size: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws of intercept, slope and scale.
+
+    `information` is the inverse covariance of the `y` in units of the squared scale, of which they
+    tell as much as so many independent `points`.
+    """
     worth = 4.0
     design = np.column_stack([np.ones_like(x), x])
-    prior = np.diag([1e-6, (noise / slope[1]) ** 2])
+    prior = np.diag([1e-6, (scale / slope[1]) ** 2])
     centre = np.array([0.0, slope[0]])
-    precision = prior + design.T @ (weights[:, None] * design)
-    mean = np.linalg.solve(precision, prior @ centre + design.T @ (weights * y))
-    squares = (weights * (y - design @ mean) ** 2).sum() + (mean - centre) @ prior @ (mean - centre)
-    freedom = worth + weights.sum()
-    sd = np.sqrt((worth * noise**2 + squares) / rng.chisquare(freedom, size))
+    precision = prior + design.T @ information @ design
+    mean = np.linalg.solve(precision, prior @ centre + design.T @ information @ y)
+    off, away = y - design @ mean, mean - centre
+    squares = off @ information @ off + away @ prior @ away
+    sd = np.sqrt((worth * scale**2 + squares) / rng.chisquare(worth + points, size))
     root = np.linalg.cholesky(np.linalg.inv(precision))
     both = mean + sd[:, None] * (rng.standard_normal((size, 2)) @ root.T)
-    return LineDraws(both[:, 0], both[:, 1], sd)
+    return both[:, 0], both[:, 1], sd
 
 
 @dataclass(frozen=True)
@@ -150,16 +169,5 @@ def trend_draws(
     >>> bool(abs(height.mean() - 1.5) < 0.02), bool(sd.mean() < 0.05)
     (True, True)
     """
-    worth = 4.0
-    design = np.column_stack([np.ones_like(x), x])
     inverse = np.linalg.inv(_alike(x[:, None], x) + np.diag(apart))
-    prior = np.diag([1e-6, (scale / slope[1]) ** 2])
-    centre = np.array([0.0, slope[0]])
-    precision = prior + design.T @ inverse @ design
-    mean = np.linalg.solve(precision, prior @ centre + design.T @ inverse @ y)
-    off, away = y - design @ mean, mean - centre
-    squares = off @ inverse @ off + away @ prior @ away
-    sd = np.sqrt((worth * scale**2 + squares) / rng.chisquare(worth + len(x), size))
-    root = np.linalg.cholesky(np.linalg.inv(precision))
-    both = mean + sd[:, None] * (rng.standard_normal((size, 2)) @ root.T)
-    return TrendDraws(x, y, both[:, 0], both[:, 1], sd, inverse)
+    return TrendDraws(x, y, *_line(x, y, inverse, len(x), slope, scale, size, rng), inverse)
