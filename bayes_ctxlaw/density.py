@@ -24,6 +24,7 @@ from bayes_ctxlaw.law import (
     array_module,
     law_arguments,
     log_by_length,
+    log_dilution,
     log_rise,
     log_saturation,
     unsaturate,
@@ -42,6 +43,9 @@ from bayes_ctxlaw.tape import Node, Op, Tape
 
 _KINDS = ("student_t", "normal", "beta", "binomial", "beta_binomial", "least_squares")
 """Likelihoods in the order of the kernel's numbers for them."""
+
+_SLOWER = 0.3  # what moves a population value on beyond its edge, of what moves it inside
+_CORNER = 0.1  # over which it slows down, and by which edges of several strata blend
 
 
 @dataclass(frozen=True)
@@ -216,18 +220,52 @@ class _Builder:
         parts = self.tape.block(
             block, places, [scales[level] for level in block.levels], traded, by_stratum
         )
-        total: Any = prior.loc
+        total: Any = 0.0
         at_mode: Any = start[f"mu_{name}"]
         for level, values in zip(block.levels, parts, strict=True):
-            if level is None:
-                self.kept[f"mu_{name}"] = values + prior.loc, None
-                total = total + values
-            else:
+            if level is not None:
                 effects, codes = f"{name}_{level_dim(level)}", self.strata.codes[level]
                 self.kept[effects] = values, level_dim(level)
                 total = total + values[..., codes]
                 at_mode = at_mode + start[effects][codes]
-        self.totals[name], self.at_mode[name] = total, np.atleast_1d(at_mode)
+        self.at_mode[name] = np.atleast_1d(at_mode)
+        population = parts[block.levels.index(None)]
+        if name in self.geometry.held:
+            population = self._held(name, population, total)
+        self.kept[f"mu_{name}"] = population + prior.loc, None
+        self.totals[name] = total + (population + prior.loc)
+
+    def _held(self, name: str, population: Node, effects: Any) -> Node:
+        """The population value that is moved less beyond an edge than its block moves it.
+
+        Beyond it some stratum's scores are out of reach, whatever is sampled later: B too small, or
+        D too large. That is a wall far thinner than the width of what is known of the parameter,
+        and would keep every step short. Its place follows the effects.
+        """
+        tape, prior = self.tape, self.spec.priors[name]
+        side, edge = (-1.0, self._least_b()) if name == "B" else (1.0, self.geometry.most_d)
+        room = tape.node(side * (edge - prior.loc) - side * effects)
+        bound = tape.log_sum_exp(room * (-1.0 / _CORNER)) * -_CORNER
+        beyond = (side * population - bound) / _CORNER
+        held = population - side * (1.0 - _SLOWER) * _CORNER * _softplus(beyond)
+        # The logarithm of its slope, slower + (1 - slower) σ(-beyond).
+        slope = _softplus(log_saturation(-beyond, "power") + np.log(1.0 / _SLOWER - 1.0))
+        change = held * held - population * population
+        tape.term(slope + np.log(_SLOWER) - change * (0.5 / prior.scale**2))
+        return held
+
+    def _least_b(self) -> Any:
+        """Log B below which S_n cannot reach the level of each stratum, for the D at hand."""
+        geometry, log_l = self.geometry, 0.0
+        if "D" in self.totals:
+            log_d, log_eta = (self._by_row(self.totals[name]) for name in ("D", "eta"))
+            log_l = log_dilution(log_d, _exp(log_eta), self.design["w"])
+        level = _average(geometry.on_level, geometry.product - log_l)
+        return unsaturate(level, self.spec.terms.context_term)
+
+    def _by_row(self, total: Any) -> Any:
+        """A parameter's totals by observation, from those of strata."""
+        return total if total.shape[-1] == 1 else total[..., self.strata.index]
 
     def positive(self, name: str, dim: str | None, unit: Any = 1.0) -> Node:
         """Standard deviations in a unit with their prior, moved on the log scale."""
@@ -268,10 +306,9 @@ class _Builder:
         sharper = _exp(self.totals["kappa"] - self.at_mode["kappa"])
         shown = self.geometry.log_odds / np.exp(self.at_mode["kappa"])
         value = (block.value + shown) - shown / sharper
-        scaled = block.weight * self.geometry.in_widths
-        weight: Any = block.weight
-        if scaled.any():
-            weight = (block.weight - scaled) + scaled * (sharper * sharper)
+        share, weight = self.geometry.in_widths, block.weight
+        if share.any():
+            weight = weight / ((1.0 - share) + share / (sharper * sharper))
         return weight, value
 
     def _of_level(self, block: Block) -> tuple[tuple[Any, Any], Any]:
@@ -299,11 +336,8 @@ class _Builder:
 
     def _log_context(self, totals: dict[str, Any]) -> Any:
         """Log S_n L of every observation."""
-        rows, of_rows = self.strata.index, {}
-        for name in ("B", "beta", "rho", "D", "eta"):
-            if name in totals:
-                value = totals[name]
-                of_rows[name] = value if value.shape[-1] == 1 else value[..., rows]
+        names = [name for name in ("B", "beta", "rho", "D", "eta") if name in totals]
+        of_rows = {name: self._by_row(totals[name]) for name in names}
         return log_by_length(law_arguments(of_rows), self.design, self.spec.terms)
 
     def scores(self) -> None:
@@ -356,6 +390,10 @@ class _Builder:
 
 def _exp(value: Any) -> Any:
     return array_module(value).exp(value)
+
+
+def _softplus(t: Any) -> Any:
+    return -log_saturation(-t, "power")
 
 
 def _average(averages: Averages, values: Any) -> Any:

@@ -18,7 +18,14 @@ import numpy as np
 import scipy.linalg
 
 from bayes_ctxlaw.encoding import Strata
-from bayes_ctxlaw.law import law_arguments, log_by_length, log_saturation, window_end
+from bayes_ctxlaw.law import (
+    law_arguments,
+    log_by_length,
+    log_dilution,
+    log_saturation,
+    unsaturate,
+    window_end,
+)
 from bayes_ctxlaw.mode import MOST, Mode
 
 _PLACES = 24  # where the curvature is looked at, beside the mode
@@ -26,6 +33,7 @@ _TYPICAL = 0.4  # quantile of the information found there
 _WIDEST = 20.0  # uncertainty of a window's end, in widths of the penalty
 _ONE_SIDED = 3.0  # precision of half a normal distribution, where the whole one has 1
 _BLUR = 0.4  # the least of it, in the same
+_DRAWS, _MOSTLY = 200, 0.75  # of the normal approximation, and how many may lie beyond an edge
 
 
 @dataclass(frozen=True)
@@ -125,10 +133,15 @@ class Geometry:
     log_odds : ndarray
         kappa (w − delta) at the mode where the data know most of delta, by stratum.
     in_widths : ndarray
-        By stratum, how much of what is known of the end of its window is known in widths of the
-        penalty, and so the better the sharper it is. An end that is only known not to come before
-        some prompt is not. With one task none is taken for such: the sharpness of a technique
-        rests on few ends, and chains that follow it mix slowly.
+        By stratum, how much of the uncertainty of the end of its window is the width of the
+        penalty, and so the smaller the sharper it is. That of an end that is only known not to come
+        before some prompt is not. With one task none is taken for such: the sharpness of a
+        technique rests on few ends, and chains that follow it mix slowly.
+    most_d : ndarray
+        By stratum, log D above which some score is out of reach, whatever the other terms are.
+    held : frozenset of str
+        Which of B and D have an edge that is to be kept to: B is too small, or D too large, for
+        the scores of some stratum.
     start : dict
         Mode of every population value, effect and scale, by name.
     """
@@ -138,6 +151,8 @@ class Geometry:
     on_level: Averages
     log_odds: np.ndarray
     in_widths: np.ndarray
+    most_d: np.ndarray
+    held: frozenset[str]
     start: dict[str, np.ndarray]
 
 
@@ -188,7 +203,42 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
         log_odds = (shown if several else 1.0) * at_end.of(
             np.exp(totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
-    return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start)
+    most_d, held = _edges(mode, strata, product, on_level)
+    return Geometry(blocks, product, on_level, log_odds, in_widths, most_d, held, mode.start)
+
+
+def _edges(
+    mode: Mode, strata: Strata, product: np.ndarray, on_level: Averages
+) -> tuple[np.ndarray, frozenset[str]]:
+    """`most_d` and `held` of a geometry."""
+    fit, most_d, log_l = mode.fit, np.full(len(strata.first), np.inf), 0.0
+    edges = {}
+    if "D" in fit.terms.parameters:
+        totals, w = fit.totals(mode.values), fit.design["w"]
+        eta = np.exp(np.minimum(totals["eta"], MOST))
+        # No score is above 1 / (1 + D e^(eta w)).
+        np.minimum.at(most_d, strata.index, -unsaturate(product, "power") - eta * w)
+        log_l = log_dilution(totals["D"], eta, w)
+        edges["D"] = 1.0, most_d
+    edges["B"] = -1.0, unsaturate(on_level.of(product - log_l), fit.terms.context_term)
+    return most_d, frozenset(
+        name for name in edges if not _mostly_beyond(mode, name, strata, *edges[name])
+    )
+
+
+def _mostly_beyond(mode: Mode, name: str, strata: Strata, side: float, edge: np.ndarray) -> bool:
+    """Whether most of the posterior has some stratum beyond its edge, as far as the mode tells.
+
+    That is so where the totals of many labels are hardly known. The population value would then
+    follow whichever label happens to be out furthest, and tie all of them together.
+    """
+    matrix = mode.fit.layout.matrices[name][strata.first]
+    root = scipy.linalg.cholesky(mode.hessian, lower=True)
+    away = np.random.default_rng(0).standard_normal((len(mode.values), _DRAWS))
+    away = scipy.linalg.solve_triangular(root, away, lower=True, trans=1)
+    total = matrix @ mode.values
+    beyond = side * (total[:, None] + matrix @ away) > side * edge[:, None]
+    return bool(beyond.any(axis=0).mean() > _MOSTLY)
 
 
 def _information(mode: Mode) -> dict[str, np.ndarray]:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from test_graph import CASES, DATASETS, made_up
 
+from bayes_ctxlaw import kernel
 from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.datasets import load_dataset
+from bayes_ctxlaw.density import build_density
 from bayes_ctxlaw.geometry import Averages, centre, choose_geometry
 from bayes_ctxlaw.mode import find_mode
 
@@ -109,6 +111,39 @@ class TestBlocks:
         many._prepare(obs.assign(n_items=obs["n_items"] * 0 + 5000))
         weights = [law._geometry.blocks["A"].weight.sum() for law in (few, many)]
         assert weights[1] > weights[0]
+
+
+class TestEdges:
+    def test_a_small_table_is_kept_to_them(self):
+        assert prepared("few")._geometry.held == {"B", "D"}
+
+    def test_the_dilution_at_its_edge_leaves_room_for_every_score(self):
+        law = prepared("few")
+        strata, eta = law.encoding.strata(law.obs), np.exp(law._geometry.start["mu_eta"])
+        eta = eta * np.exp(law._geometry.start["eta_task"][strata.codes["task"]])[strata.index]
+        w = law.encoding.design(law.obs, law.terms)["w"]
+        most = 1.0 / (1.0 + np.exp(law._geometry.most_d[strata.index] + eta * w))
+        reached = np.exp(law._geometry.product)
+        assert (most > reached - 1e-3).all()
+        assert np.abs(most - reached).min() < 1e-3
+
+    def test_not_where_the_totals_of_many_labels_are_hardly_known(self):
+        law = ContextLaw()
+        law._prepare(load_dataset("lceg_ruler"))
+        assert "B" not in law._geometry.held
+
+    def test_beyond_its_edge_a_population_value_moves_less(self):
+        """And all the while it moves on, so that no value of it is lost."""
+        law = prepared("few")
+        density = build_density(law.obs, law.spec, law.encoding, law._geometry)
+        at = next(v.places for v in density.variables if v.name == "mu_D")
+        x, found = density.start.copy(), []
+        for u in np.linspace(-2.0, 8.0, 41):
+            x[density.moved["D"].start] = u
+            found.append(kernel.expanded(density.program, x)[at][0])
+        steps = np.diff(found)
+        assert (steps > 0.0).all()
+        assert steps[-1] == pytest.approx(0.3 * steps[0], rel=0.02)
 
 
 class TestAverages:

@@ -43,7 +43,25 @@ def distribution(prior):
     return stats.halfnorm(scale=prior.scale)
 
 
+def few(tasks=2, lengths=(128.0, 512.0, 2048.0)):
+    """A dozen scores of the kind that a first evaluation has; simulated from the law."""
+    rng, rows = np.random.default_rng(0), []
+    for t in range(tasks):
+        for m in range(2):
+            compute = 10.0 ** (22.0 + 0.7 * m)
+            for n in lengths:
+                level = 1.0 - np.exp(-(0.6 + 0.4 * t) * (compute / 1e23) ** 0.3)
+                expected = level * (1.0 - np.exp(-((n / 300.0) ** 0.6)))
+                rows.append({
+                    "task": f"task {t}", "llm": f"llm {m}", "compute": compute,
+                    "prompt_tokens": n, "context_window": 4096.0, "n_items": 500,
+                    "score": rng.binomial(500, expected) / 500,
+                })  # fmt: skip
+    return as_observations(rows)
+
+
 CASES = {
+    "few": (few, {"likelihood": "student_t"}),
     "montgomery2025": (lambda: load_dataset("montgomery2025"), {}),
     "helmet_icl": (lambda: load_dataset("helmet_icl"), {}),
     "interaction": (made_up, {"groups": ["task", "family", "technique", "llm", "task:llm"]}),
