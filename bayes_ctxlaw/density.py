@@ -44,8 +44,8 @@ from bayes_ctxlaw.tape import Node, Op, Tape
 _KINDS = ("student_t", "normal", "beta", "binomial", "beta_binomial", "least_squares")
 """Likelihoods in the order of the kernel's numbers for them."""
 
-_SLOWER = 0.3  # what moves a population value on beyond its edge, of what moves it inside
-_CORNER = 0.1  # over which it slows down, and by which edges of several strata blend
+_SLOWER = 0.3  # what moves the population value of B below its edge, of what moves it above
+_CORNER = 0.1  # over which it slows down, and by which the edges of several strata blend
 
 
 @dataclass(frozen=True)
@@ -220,39 +220,43 @@ class _Builder:
         parts = self.tape.block(
             block, places, [scales[level] for level in block.levels], traded, by_stratum
         )
-        total: Any = 0.0
+        if name == "B" and self.geometry.least_b_matters:
+            parts = self._held_above(parts, block.levels)
+        total: Any = prior.loc
         at_mode: Any = start[f"mu_{name}"]
         for level, values in zip(block.levels, parts, strict=True):
-            if level is not None:
+            if level is None:
+                self.kept[f"mu_{name}"] = values + prior.loc, None
+                total = total + values
+            else:
                 effects, codes = f"{name}_{level_dim(level)}", self.strata.codes[level]
                 self.kept[effects] = values, level_dim(level)
                 total = total + values[..., codes]
                 at_mode = at_mode + start[effects][codes]
-        self.at_mode[name] = np.atleast_1d(at_mode)
-        population = parts[block.levels.index(None)]
-        if name in self.geometry.held:
-            population = self._held(name, population, total)
-        self.kept[f"mu_{name}"] = population + prior.loc, None
-        self.totals[name] = total + (population + prior.loc)
+        self.totals[name], self.at_mode[name] = total, np.atleast_1d(at_mode)
 
-    def _held(self, name: str, population: Node, effects: Any) -> Node:
-        """The population value that is moved less beyond an edge than its block moves it.
+    def _held_above(self, parts: list[Node], levels: tuple[str | None, ...]) -> list[Node]:
+        """The unknowns of B, the population value moved less below its edge than its block has it.
 
-        Beyond it some stratum's scores are out of reach, whatever is sampled later: B too small, or
-        D too large. That is a wall far thinner than the width of what is known of the parameter,
-        and would keep every step short. Its place follows the effects.
+        Below it S_n cannot reach the level of some stratum's scores, whatever is sampled later.
+        That is a wall far thinner than the width of what a small table says of B, and would keep
+        every step short. Its place follows the effects, and the dilution.
         """
-        tape, prior = self.tape, self.spec.priors[name]
-        side, edge = (-1.0, self._least_b()) if name == "B" else (1.0, self.geometry.most_d)
-        room = tape.node(side * (edge - prior.loc) - side * effects)
-        bound = tape.log_sum_exp(room * (-1.0 / _CORNER)) * -_CORNER
-        beyond = (side * population - bound) / _CORNER
-        held = population - side * (1.0 - _SLOWER) * _CORNER * _softplus(beyond)
-        # The logarithm of its slope, slower + (1 - slower) σ(-beyond).
-        slope = _softplus(log_saturation(-beyond, "power") + np.log(1.0 / _SLOWER - 1.0))
+        tape, prior, effects = self.tape, self.spec.priors["B"], 0.0
+        for level, values in zip(levels, parts, strict=True):
+            if level is not None:
+                effects = effects + values[..., self.strata.codes[level]]
+        least = tape.node((self._least_b() - prior.loc) - effects)
+        edge = tape.log_sum_exp(least * (1.0 / _CORNER)) * _CORNER
+        at = levels.index(None)
+        population = parts[at]
+        below = (edge - population) / _CORNER
+        held = population + (1.0 - _SLOWER) * _CORNER * _softplus(below)
+        # The logarithm of its slope, slower + (1 - slower) σ(-below).
+        slope = _softplus(log_saturation(-below, "power") + np.log(1.0 / _SLOWER - 1.0))
         change = held * held - population * population
         tape.term(slope + np.log(_SLOWER) - change * (0.5 / prior.scale**2))
-        return held
+        return [*parts[:at], held, *parts[at + 1 :]]
 
     def _least_b(self) -> Any:
         """Log B below which S_n cannot reach the level of each stratum, for the D at hand."""
@@ -306,9 +310,10 @@ class _Builder:
         sharper = _exp(self.totals["kappa"] - self.at_mode["kappa"])
         shown = self.geometry.log_odds / np.exp(self.at_mode["kappa"])
         value = (block.value + shown) - shown / sharper
-        share, weight = self.geometry.in_widths, block.weight
-        if share.any():
-            weight = weight / ((1.0 - share) + share / (sharper * sharper))
+        scaled = block.weight * self.geometry.in_widths
+        weight: Any = block.weight
+        if scaled.any():
+            weight = (block.weight - scaled) + scaled * (sharper * sharper)
         return weight, value
 
     def _of_level(self, block: Block) -> tuple[tuple[Any, Any], Any]:

@@ -33,8 +33,9 @@ _TYPICAL = 0.4  # quantile of the information found there
 _WIDEST = 20.0  # uncertainty of a window's end, in widths of the penalty
 _ONE_SIDED = 3.0  # precision of half a normal distribution, where the whole one has 1
 _BLUR = 0.4  # the least of it, in the same
-_SHARPER = 1.0  # log of how much sharper a penalty is that tells what its width does
-_DRAWS, _MOSTLY = 200, 0.75  # of the normal approximation, and how many may lie beyond an edge
+_FROM_BOTH = 0.5  # of what is known of an end, to take it for known from both sides
+_DRAWS = 200  # of the normal approximation
+_SELDOM, _MOSTLY = 0.05, 0.75  # shares of them beyond an edge
 
 
 @dataclass(frozen=True)
@@ -134,15 +135,12 @@ class Geometry:
     log_odds : ndarray
         kappa (w − delta) at the mode where the data know most of delta, by stratum.
     in_widths : ndarray
-        By stratum, how much of the uncertainty of the end of its window is the width of the
-        penalty, and so the smaller the sharper it is. That of an end that is only known not to come
-        before some prompt is not. With one task none is taken for such: the sharpness of a
-        technique rests on few ends, and chains that follow it mix slowly.
-    most_d : ndarray
-        By stratum, log D above which some score is out of reach, whatever the other terms are.
-    held : frozenset of str
-        Which of B and D have an edge that is to be kept to: B is too small, or D too large, for
-        the scores of some stratum.
+        By stratum, how much of what is known of the end of its window is known in widths of the
+        penalty, and so the better the sharper it is. An end that is only known not to come before
+        some prompt is not. With one task none is taken for such: the sharpness of a technique
+        rests on few ends, and chains that follow it mix slowly.
+    least_b_matters : bool
+        Whether B is to be kept to the edge below which S_n cannot reach the level of some scores.
     start : dict
         Mode of every population value, effect and scale, by name.
     """
@@ -152,8 +150,7 @@ class Geometry:
     on_level: Averages
     log_odds: np.ndarray
     in_widths: np.ndarray
-    most_d: np.ndarray
-    held: frozenset[str]
+    least_b_matters: bool
     start: dict[str, np.ndarray]
 
 
@@ -189,7 +186,7 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
         if name == "A":
             blocks[name] = _of_levels(mode, strata, weights[name])
         elif name == "delta":
-            blocks[name], shown, known_in_widths = _of_window_ends(mode, strata)
+            blocks[name], shown = _of_window_ends(mode, strata)
         else:
             blocks[name] = _of_unknowns(mode, name, strata, weights[name], information[name])
     product = _log_product(mode)
@@ -198,48 +195,37 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
     if "delta" in blocks:
         totals = fit.totals(b)
         at_end = Averages.by(strata.index, weight * slopes["delta"] ** 2)
-        # An end that is known from one side only does not move with the width.
+        # An end that is known from one side only does not move with the width; nor does one that
+        # hardly is from both: taken for known the better the sharper, it traps chains at large
+        # kappa.
         several = len(set(strata.codes["task"])) > 1
-        in_widths = known_in_widths if several else in_widths
+        in_widths = np.where(shown < _FROM_BOTH, 0.0, shown) if several else in_widths
         log_odds = (shown if several else 1.0) * at_end.of(
             np.exp(totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
-    most_d, held = _edges(mode, strata, product, on_level)
-    return Geometry(blocks, product, on_level, log_odds, in_widths, most_d, held, mode.start)
+    matters = _least_b_matters(mode, strata, product, on_level)
+    return Geometry(blocks, product, on_level, log_odds, in_widths, matters, mode.start)
 
 
-def _edges(
-    mode: Mode, strata: Strata, product: np.ndarray, on_level: Averages
-) -> tuple[np.ndarray, frozenset[str]]:
-    """`most_d` and `held` of a geometry."""
-    fit, most_d, log_l = mode.fit, np.full(len(strata.first), np.inf), 0.0
-    edges = {}
-    if "D" in fit.terms.parameters:
-        totals, w = fit.totals(mode.values), fit.design["w"]
-        eta = np.exp(np.minimum(totals["eta"], MOST))
-        # No score is above 1 / (1 + D e^(eta w)).
-        np.minimum.at(most_d, strata.index, -unsaturate(product, "power") - eta * w)
-        log_l = log_dilution(totals["D"], eta, w)
-        edges["D"] = 1.0, most_d
-    edges["B"] = -1.0, unsaturate(on_level.of(product - log_l), fit.terms.context_term)
-    return most_d, frozenset(
-        name for name in edges if not _mostly_beyond(mode, name, strata, *edges[name])
-    )
+def _least_b_matters(mode: Mode, strata: Strata, product: np.ndarray, on_level: Averages) -> bool:
+    """Whether some of the posterior, not most, has a stratum with too small a B.
 
-
-def _mostly_beyond(mode: Mode, name: str, strata: Strata, side: float, edge: np.ndarray) -> bool:
-    """Whether most of the posterior has some stratum beyond its edge, as far as the mode tells.
-
-    That is so where the totals of many labels are hardly known. The population value would then
-    follow whichever label happens to be out furthest, and tie all of them together.
+    As far as the normal approximation at the mode tells. Where hardly any of it has, there is
+    nothing to keep to. Where most has, the totals of many labels are hardly known: the population
+    value would follow whichever happens to be out furthest, and tie all of them together.
     """
-    matrix = mode.fit.layout.matrices[name][strata.first]
+    fit, log_l = mode.fit, 0.0
+    if "D" in fit.terms.parameters:
+        totals = fit.totals(mode.values)
+        eta = np.exp(np.minimum(totals["eta"], MOST))
+        log_l = log_dilution(totals["D"], eta, fit.design["w"])
+    edge = unsaturate(on_level.of(product - log_l), fit.terms.context_term)
+    matrix = fit.layout.matrices["B"][strata.first]
     root = scipy.linalg.cholesky(mode.hessian, lower=True)
     away = np.random.default_rng(0).standard_normal((len(mode.values), _DRAWS))
     away = scipy.linalg.solve_triangular(root, away, lower=True, trans=1)
-    total = matrix @ mode.values
-    beyond = side * (total[:, None] + matrix @ away) > side * edge[:, None]
-    return bool(beyond.any(axis=0).mean() > _MOSTLY)
+    below = (matrix @ mode.values)[:, None] + matrix @ away < edge[:, None]
+    return bool(_SELDOM < below.any(axis=0).mean() < _MOSTLY)
 
 
 def _information(mode: Mode) -> dict[str, np.ndarray]:
@@ -327,9 +313,8 @@ def _of_levels(mode: Mode, strata: Strata, weight: np.ndarray) -> Block:
     return replace(block, value=at_mode - mode.fit.priors["A"].loc)
 
 
-def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray, np.ndarray]:
-    """Block of delta, measured by the whole of its density in every stratum; by stratum, how far
-    its end is known from both sides, and `in_widths` of a geometry.
+def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray]:
+    """Block of delta, measured by the whole of its density in every stratum.
 
     A window that ends between two prompt lengths leaves delta a range with steep ends, or a slope
     and a way out of it; the curvature at the mode knows nothing of either. The penalty's width
@@ -342,7 +327,11 @@ def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray, np.n
     variance = _members(mode, "delta", strata) @ (1.0 / fit.precision(reach)[_whole(mode, "delta")])
     totals = {name: total[strata.first] for name, total in fit.totals(b).items()}
     here = totals["delta"] - fit.priors["delta"].loc
-    mean, spread = _moments(*fit.profile(b, strata.index, here, np.sqrt(variance)))
+    step, log_density = fit.profile(b, strata.index, here, np.sqrt(variance))
+    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    total = np.trapezoid(density, step, axis=1)
+    mean = np.trapezoid(density * step, step, axis=1) / total
+    spread = np.trapezoid(density * (step - mean[:, None]) ** 2, step, axis=1) / total
     precision = np.maximum(1.0 / spread - 1.0 / variance, 0.0)
     shown = np.clip((1.0 / spread - _ONE_SIDED / variance) * spread, 0.0, 1.0)
     away = np.where(precision > 0.0, mean / spread + here / variance, 0.0)
@@ -350,25 +339,9 @@ def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray, np.n
     slope = (window_end(totals["delta"] + 0.01) - window_end(totals["delta"] - 0.01)) / 0.02
     width = np.exp(-totals["kappa"]) / slope
     precision = np.maximum(precision, (_WIDEST * width) ** -2)
-    uncertain = 1.0 / precision + (_BLUR * width) ** 2
-    # The same with a sharper penalty: how much of it is the penalty's width.
-    sharp = b.copy()
-    sharp[next(span for _, level, span in fit.layout.of("kappa") if level is None)] += _SHARPER
-    _, spread = _moments(*fit.profile(sharp, strata.index, here, np.sqrt(variance)))
-    left = np.exp(-2.0 * _SHARPER)
-    then = 1.0 / np.maximum(1.0 / spread - 1.0 / variance, (_WIDEST * width) ** -2)
-    then = then + left * (_BLUR * width) ** 2
-    in_widths = np.clip((uncertain - then) / (uncertain * (1.0 - left)), 0.0, 1.0)
-    block = _parts(mode, "delta", strata, 1.0 / uncertain, apart=True)
-    return replace(block, value=here + away / precision), shown, in_widths
-
-
-def _moments(step: np.ndarray, log_density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each density on a grid."""
-    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
-    total = np.trapezoid(density, step, axis=1)
-    mean = np.trapezoid(density * step, step, axis=1) / total
-    return mean, np.trapezoid(density * (step - mean[:, None]) ** 2, step, axis=1) / total
+    share = 1.0 / (1.0 + precision * (_BLUR * width) ** 2)
+    block = _parts(mode, "delta", strata, precision * share, apart=True)
+    return replace(block, value=here + away / precision), shown
 
 
 def _log_product(mode: Mode) -> np.ndarray:

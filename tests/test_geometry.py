@@ -113,37 +113,32 @@ class TestBlocks:
         assert weights[1] > weights[0]
 
 
-class TestEdges:
-    def test_a_small_table_is_kept_to_them(self):
-        assert prepared("few")._geometry.held == {"B", "D"}
+class TestLeastB:
+    def test_a_small_table_is_kept_to_it(self):
+        assert prepared("few")._geometry.least_b_matters
 
-    def test_the_dilution_at_its_edge_leaves_room_for_every_score(self):
-        law = prepared("few")
-        strata, eta = law.encoding.strata(law.obs), np.exp(law._geometry.start["mu_eta"])
-        eta = eta * np.exp(law._geometry.start["eta_task"][strata.codes["task"]])[strata.index]
-        w = law.encoding.design(law.obs, law.terms)["w"]
-        most = 1.0 / (1.0 + np.exp(law._geometry.most_d[strata.index] + eta * w))
-        reached = np.exp(law._geometry.product)
-        assert (most > reached - 1e-3).all()
-        assert np.abs(most - reached).min() < 1e-3
+    def test_an_end_of_a_window_that_nobody_saw_is_not_known_in_widths(self):
+        assert (prepared("few")._geometry.in_widths == 0.0).all()
+        assert (prepared("montgomery2025")._geometry.in_widths > 0.9).any()
 
-    def test_not_where_the_totals_of_many_labels_are_hardly_known(self):
+    @pytest.mark.parametrize("dataset", ["montgomery2025", "lceg_ruler"])
+    def test_not_where_b_is_known_nor_where_that_of_many_labels_is_hardly(self, dataset):
         law = ContextLaw()
-        law._prepare(load_dataset("lceg_ruler"))
-        assert "B" not in law._geometry.held
+        law._prepare(load_dataset(dataset))
+        assert not law._geometry.least_b_matters
 
-    def test_beyond_its_edge_a_population_value_moves_less(self):
+    def test_below_it_the_population_value_moves_less(self):
         """And all the while it moves on, so that no value of it is lost."""
         law = prepared("few")
         density = build_density(law.obs, law.spec, law.encoding, law._geometry)
-        at = next(v.places for v in density.variables if v.name == "mu_D")
+        at = next(v.places for v in density.variables if v.name == "mu_B")
         x, found = density.start.copy(), []
-        for u in np.linspace(-2.0, 8.0, 41):
-            x[density.moved["D"].start] = u
+        for u in np.linspace(20.0, -20.0, 41):
+            x[density.moved["B"].start] = u
             found.append(kernel.expanded(density.program, x)[at][0])
-        steps = np.diff(found)
+        steps = -np.diff(found)
         assert (steps > 0.0).all()
-        assert steps[-1] == pytest.approx(0.3 * steps[0], rel=0.02)
+        assert steps[-1] < 0.35 * steps[0]
 
 
 class TestAverages:

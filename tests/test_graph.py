@@ -43,8 +43,8 @@ def distribution(prior):
     return stats.halfnorm(scale=prior.scale)
 
 
-def few(tasks=2, lengths=(128.0, 512.0, 2048.0)):
-    """A dozen scores of the kind that a first evaluation has; simulated from the law."""
+def few(tasks=2, lengths=(128.0, 2048.0)):
+    """Eight scores of the kind that a first evaluation has; simulated from the law."""
     rng, rows = np.random.default_rng(0), []
     for t in range(tasks):
         for m in range(2):
