@@ -24,7 +24,6 @@ from bayes_ctxlaw.law import (
     array_module,
     law_arguments,
     log_by_length,
-    log_dilution,
     log_rise,
     log_saturation,
     unsaturate,
@@ -43,9 +42,6 @@ from bayes_ctxlaw.tape import Node, Op, Tape
 
 _KINDS = ("student_t", "normal", "beta", "binomial", "beta_binomial", "least_squares")
 """Likelihoods in the order of the kernel's numbers for them."""
-
-_SLOWER = 0.3  # what moves the population value of B below its edge, of what moves it above
-_CORNER = 0.1  # over which it slows down, and by which the edges of several strata blend
 
 
 @dataclass(frozen=True)
@@ -220,8 +216,6 @@ class _Builder:
         parts = self.tape.block(
             block, places, [scales[level] for level in block.levels], traded, by_stratum
         )
-        if name == "B" and self.geometry.least_b_matters:
-            parts = self._held_above(parts, block.levels)
         total: Any = prior.loc
         at_mode: Any = start[f"mu_{name}"]
         for level, values in zip(block.levels, parts, strict=True):
@@ -234,42 +228,6 @@ class _Builder:
                 total = total + values[..., codes]
                 at_mode = at_mode + start[effects][codes]
         self.totals[name], self.at_mode[name] = total, np.atleast_1d(at_mode)
-
-    def _held_above(self, parts: list[Node], levels: tuple[str | None, ...]) -> list[Node]:
-        """The unknowns of B, the population value moved less below its edge than its block has it.
-
-        Below it S_n cannot reach the level of some stratum's scores, whatever is sampled later.
-        That is a wall far thinner than the width of what a small table says of B, and would keep
-        every step short. Its place follows the effects, and the dilution.
-        """
-        tape, prior, effects = self.tape, self.spec.priors["B"], 0.0
-        for level, values in zip(levels, parts, strict=True):
-            if level is not None:
-                effects = effects + values[..., self.strata.codes[level]]
-        least = tape.node((self._least_b() - prior.loc) - effects)
-        edge = tape.log_sum_exp(least * (1.0 / _CORNER)) * _CORNER
-        at = levels.index(None)
-        population = parts[at]
-        below = (edge - population) / _CORNER
-        held = population + (1.0 - _SLOWER) * _CORNER * _softplus(below)
-        # The logarithm of its slope, slower + (1 - slower) σ(-below).
-        slope = _softplus(log_saturation(-below, "power") + np.log(1.0 / _SLOWER - 1.0))
-        change = held * held - population * population
-        tape.term(slope + np.log(_SLOWER) - change * (0.5 / prior.scale**2))
-        return [*parts[:at], held, *parts[at + 1 :]]
-
-    def _least_b(self) -> Any:
-        """Log B below which S_n cannot reach the level of each stratum, for the D at hand."""
-        geometry, log_l = self.geometry, 0.0
-        if "D" in self.totals:
-            log_d, log_eta = (self._by_row(self.totals[name]) for name in ("D", "eta"))
-            log_l = log_dilution(log_d, _exp(log_eta), self.design["w"])
-        level = _average(geometry.on_level, geometry.product - log_l)
-        return unsaturate(level, self.spec.terms.context_term)
-
-    def _by_row(self, total: Any) -> Any:
-        """A parameter's totals by observation, from those of strata."""
-        return total if total.shape[-1] == 1 else total[..., self.strata.index]
 
     def positive(self, name: str, dim: str | None, unit: Any = 1.0) -> Node:
         """Standard deviations in a unit with their prior, moved on the log scale."""
@@ -341,8 +299,11 @@ class _Builder:
 
     def _log_context(self, totals: dict[str, Any]) -> Any:
         """Log S_n L of every observation."""
-        names = [name for name in ("B", "beta", "rho", "D", "eta") if name in totals]
-        of_rows = {name: self._by_row(totals[name]) for name in names}
+        rows, of_rows = self.strata.index, {}
+        for name in ("B", "beta", "rho", "D", "eta"):
+            if name in totals:
+                value = totals[name]
+                of_rows[name] = value if value.shape[-1] == 1 else value[..., rows]
         return log_by_length(law_arguments(of_rows), self.design, self.spec.terms)
 
     def scores(self) -> None:
@@ -395,10 +356,6 @@ class _Builder:
 
 def _exp(value: Any) -> Any:
     return array_module(value).exp(value)
-
-
-def _softplus(t: Any) -> Any:
-    return -log_saturation(-t, "power")
 
 
 def _average(averages: Averages, values: Any) -> Any:

@@ -18,14 +18,7 @@ import numpy as np
 import scipy.linalg
 
 from bayes_ctxlaw.encoding import Strata
-from bayes_ctxlaw.law import (
-    law_arguments,
-    log_by_length,
-    log_dilution,
-    log_saturation,
-    unsaturate,
-    window_end,
-)
+from bayes_ctxlaw.law import law_arguments, log_by_length, log_saturation, window_end
 from bayes_ctxlaw.mode import MOST, Mode
 
 _PLACES = 24  # where the curvature is looked at, beside the mode
@@ -34,8 +27,6 @@ _WIDEST = 20.0  # uncertainty of a window's end, in widths of the penalty
 _ONE_SIDED = 3.0  # precision of half a normal distribution, where the whole one has 1
 _BLUR = 0.4  # the least of it, in the same
 _FROM_BOTH = 0.5  # of what is known of an end, to take it for known from both sides
-_DRAWS = 200  # of the normal approximation
-_SELDOM, _MOSTLY = 0.05, 0.75  # shares of them beyond an edge
 
 
 @dataclass(frozen=True)
@@ -139,8 +130,6 @@ class Geometry:
         penalty, and so the better the sharper it is. An end that is only known not to come before
         some prompt is not. With one task none is taken for such: the sharpness of a technique
         rests on few ends, and chains that follow it mix slowly.
-    least_b_matters : bool
-        Whether B is to be kept to the edge below which S_n cannot reach the level of some scores.
     start : dict
         Mode of every population value, effect and scale, by name.
     """
@@ -150,7 +139,6 @@ class Geometry:
     on_level: Averages
     log_odds: np.ndarray
     in_widths: np.ndarray
-    least_b_matters: bool
     start: dict[str, np.ndarray]
 
 
@@ -203,29 +191,7 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
         log_odds = (shown if several else 1.0) * at_end.of(
             np.exp(totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
-    matters = _least_b_matters(mode, strata, product, on_level)
-    return Geometry(blocks, product, on_level, log_odds, in_widths, matters, mode.start)
-
-
-def _least_b_matters(mode: Mode, strata: Strata, product: np.ndarray, on_level: Averages) -> bool:
-    """Whether some of the posterior, not most, has a stratum with too small a B.
-
-    As far as the normal approximation at the mode tells. Where hardly any of it has, there is
-    nothing to keep to. Where most has, the totals of many labels are hardly known: the population
-    value would follow whichever happens to be out furthest, and tie all of them together.
-    """
-    fit, log_l = mode.fit, 0.0
-    if "D" in fit.terms.parameters:
-        totals = fit.totals(mode.values)
-        eta = np.exp(np.minimum(totals["eta"], MOST))
-        log_l = log_dilution(totals["D"], eta, fit.design["w"])
-    edge = unsaturate(on_level.of(product - log_l), fit.terms.context_term)
-    matrix = fit.layout.matrices["B"][strata.first]
-    root = scipy.linalg.cholesky(mode.hessian, lower=True)
-    away = np.random.default_rng(0).standard_normal((len(mode.values), _DRAWS))
-    away = scipy.linalg.solve_triangular(root, away, lower=True, trans=1)
-    below = (matrix @ mode.values)[:, None] + matrix @ away < edge[:, None]
-    return bool(_SELDOM < below.any(axis=0).mean() < _MOSTLY)
+    return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start)
 
 
 def _information(mode: Mode) -> dict[str, np.ndarray]:

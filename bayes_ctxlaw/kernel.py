@@ -21,9 +21,8 @@ import numpy as np
 from bayes_ctxlaw.tape import COLUMNS, Op
 
 _ADD, _SUBTRACT, _MULTIPLY, _EXP, _GATHER, _AVERAGE = (int(op) for op in list(Op)[:6])
-_LOG_SATURATION, _LOG_RISE, _UNSATURATE, _LOG_SUM_EXP = (int(op) for op in list(Op)[6:10])
-_DIVIDE, _HALF_NORMAL, _ZERO_AVOIDING = (int(op) for op in list(Op)[10:13])
-_TERM, _BLOCK, _SCORES = (int(op) for op in list(Op)[13:])
+_LOG_SATURATION, _LOG_RISE, _UNSATURATE = (int(op) for op in list(Op)[6:9])
+_DIVIDE, _HALF_NORMAL, _ZERO_AVOIDING, _BLOCK, _SCORES = (int(op) for op in list(Op)[9:])
 _COLUMNS = int(COLUMNS)
 _CEILING, _BEND = -0.004, 0.004  # those of `law`, written out: numba must see them change
 
@@ -518,21 +517,6 @@ def _forward(
         for i in range(n):
             work[out + i] = _unsaturation(work[a + i], extra)[0]
         return 0.0
-    if op == _LOG_SUM_EXP:
-        most = work[a]
-        for i in range(1, length):
-            most = max(most, work[a + i])
-        total = 0.0
-        for i in range(length):
-            total += math.exp(work[a + i] - most)
-        work[out] = most + math.log(total)
-        return 0.0
-    if op == _TERM:
-        total = 0.0
-        for i in range(n):
-            total += work[a + i]
-            grad[a + i] += 1.0
-        return total
     b, sb = _at(words[step + 5], end), words[step + 6]
     if op == _ADD:
         for i in range(n):
@@ -579,7 +563,7 @@ def _backward(
 ) -> None:
     """Hand the gradient of a step's result on to its operands (constants take it, for nothing)."""
     op, out, n = words[step], words[step + 1], words[step + 2]
-    if op == _HALF_NORMAL or op == _ZERO_AVOIDING or op == _TERM or op == _SCORES:
+    if op == _HALF_NORMAL or op == _ZERO_AVOIDING or op == _SCORES:
         return
     if op == _BLOCK:
         _block_backward(out, ints + words[step + 3], ints, cols, words, reals, work, grad)
@@ -625,9 +609,6 @@ def _backward(
     elif op == _UNSATURATE:
         for i in range(n):
             grad[a + i] += grad[out + i] * _unsaturation(work[a + i], extra)[1]
-    elif op == _LOG_SUM_EXP:
-        for i in range(length):
-            grad[a + i] += grad[out] * math.exp(work[a + i] - work[out])
 
 
 @_jit

@@ -32,18 +32,14 @@ class Op(IntEnum):
     LOG_SATURATION = 6
     LOG_RISE = 7
     UNSATURATE = 8
-    LOG_SUM_EXP = 9
-    DIVIDE = 10
-    HALF_NORMAL = 11
-    ZERO_AVOIDING = 12
-    TERM = 13
-    BLOCK = 14
-    SCORES = 15
+    DIVIDE = 9
+    HALF_NORMAL = 10
+    ZERO_AVOIDING = 11
+    BLOCK = 12
+    SCORES = 13
 
 
-_ADDRESSED = (
-    Op.GATHER, Op.AVERAGE, Op.LOG_SATURATION, Op.LOG_RISE, Op.UNSATURATE, Op.LOG_SUM_EXP,
-)  # fmt: skip
+_ADDRESSED = (Op.GATHER, Op.AVERAGE, Op.LOG_SATURATION, Op.LOG_RISE, Op.UNSATURATE)
 """Operations on one operand that have a number of their own: a form, or where a table begins."""
 
 HEAD = 10  # sizes of a program, and where its parts begin
@@ -184,14 +180,6 @@ class Tape:
     def unsaturate(self, node: Node, kind: str) -> Node:
         """Inverse of `law.log_saturation`."""
         return self.record(Op.UNSATURATE, node, extra=SATURATIONS.index(kind))
-
-    def log_sum_exp(self, node: Node) -> Node:
-        """Logarithm of the sum of the exponentials: a smooth maximum."""
-        return self.record(Op.LOG_SUM_EXP, node, size=1)
-
-    def term(self, node: Node) -> None:
-        """Add values to the log-density."""
-        self.record(Op.TERM, node)
 
     def block(
         self,

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from test_graph import CASES, DATASETS, made_up
 
-from bayes_ctxlaw import kernel
 from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.datasets import load_dataset
-from bayes_ctxlaw.density import build_density
 from bayes_ctxlaw.geometry import Averages, centre, choose_geometry
 from bayes_ctxlaw.mode import find_mode
 
@@ -113,32 +111,10 @@ class TestBlocks:
         assert weights[1] > weights[0]
 
 
-class TestLeastB:
-    def test_a_small_table_is_kept_to_it(self):
-        assert prepared("few")._geometry.least_b_matters
-
-    def test_an_end_of_a_window_that_nobody_saw_is_not_known_in_widths(self):
+class TestWindowEnds:
+    def test_an_end_that_nobody_saw_is_not_known_in_widths(self):
         assert (prepared("few")._geometry.in_widths == 0.0).all()
         assert (prepared("montgomery2025")._geometry.in_widths > 0.9).any()
-
-    @pytest.mark.parametrize("dataset", ["montgomery2025", "lceg_ruler"])
-    def test_not_where_b_is_known_nor_where_that_of_many_labels_is_hardly(self, dataset):
-        law = ContextLaw()
-        law._prepare(load_dataset(dataset))
-        assert not law._geometry.least_b_matters
-
-    def test_below_it_the_population_value_moves_less(self):
-        """And all the while it moves on, so that no value of it is lost."""
-        law = prepared("few")
-        density = build_density(law.obs, law.spec, law.encoding, law._geometry)
-        at = next(v.places for v in density.variables if v.name == "mu_B")
-        x, found = density.start.copy(), []
-        for u in np.linspace(20.0, -20.0, 41):
-            x[density.moved["B"].start] = u
-            found.append(kernel.expanded(density.program, x)[at][0])
-        steps = -np.diff(found)
-        assert (steps > 0.0).all()
-        assert steps[-1] < 0.35 * steps[0]
 
 
 class TestAverages:
