@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from test_graph import CASES, DATASETS, made_up
+from test_graph import CASES, DATASETS, few, made_up
 
 from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.datasets import load_dataset
@@ -113,7 +113,9 @@ class TestBlocks:
 
 class TestWindowEnds:
     def test_an_end_that_nobody_saw_is_not_known_in_widths(self):
-        assert (prepared("few")._geometry.in_widths == 0.0).all()
+        law = ContextLaw()
+        law._prepare(few())
+        assert (law._geometry.in_widths == 0.0).all()
         assert (prepared("montgomery2025")._geometry.in_widths > 0.9).any()
 
 
