@@ -268,10 +268,9 @@ class _Builder:
         sharper = _exp(self.totals["kappa"] - self.at_mode["kappa"])
         shown = self.geometry.log_odds / np.exp(self.at_mode["kappa"])
         value = (block.value + shown) - shown / sharper
-        scaled = block.weight * self.geometry.in_widths
-        weight: Any = block.weight
-        if scaled.any():
-            weight = (block.weight - scaled) + scaled * (sharper * sharper)
+        share, weight = self.geometry.in_widths, block.weight
+        if share.any():
+            weight = weight / ((1.0 - share) + share / (sharper * sharper))
         return weight, value
 
     def _of_level(self, block: Block) -> tuple[tuple[Any, Any], Any]:

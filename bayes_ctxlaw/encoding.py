@@ -29,12 +29,13 @@ LEVEL_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "task": PARAMETERS,
     "family": ("A", "alpha", "B", "beta"),
     "technique": ("A", "B", "beta", "D", "kappa", "delta"),
-    "llm": ("A", "delta"),
+    "llm": ("A", "D", "delta"),
 }
 """Which parameters an effect of each level acts on, unless `groups` says otherwise.
 
 A family is what was pre-trained together and shapes what compute and demonstrations buy; how the
-window was extended decides where and how sharply it ends. The other two combinations, family on
+window was extended decides where and how sharply it ends; what a checkpoint loses as its window
+fills, and where that ends, is its own as well. The other two combinations, family on
 kappa and delta and technique on alpha, are for the user to ask for: few data sets tell them from
 the effects of technique and of the checkpoint.
 """
@@ -78,7 +79,7 @@ def parse_groups(
     Examples
     --------
     >>> parse_groups(["task", "llm"])["llm"]
-    ('A', 'delta')
+    ('A', 'D', 'delta')
     """
     if isinstance(groups, str):
         groups = (groups,)
@@ -207,7 +208,8 @@ class Encoding:
         Smallest and largest compute, prompt tokens (of prompts that fit into their window) and
         log ratio of prompt to window in the data.
     edges : dict of str to tuple of float
-        By task, smallest and largest log compute, and the same of log prompt tokens.
+        By task, smallest and largest log compute, the same of log prompt tokens, and of the log
+        ratio of prompt to window.
 
     Examples
     --------
@@ -221,7 +223,7 @@ class Encoding:
     prompt_tokens_reference: float
     labels: dict[str, tuple[str, ...]]
     ranges: dict[str, tuple[float, float]]
-    edges: dict[str, tuple[float, float, float, float]]
+    edges: dict[str, tuple[float, ...]]
 
     @classmethod
     def of(cls, obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> Encoding:
@@ -234,8 +236,8 @@ class Encoding:
         edges = {}
         for task in _unique(tasks):
             own = tasks == task
-            spans = log_c[own].min(), log_c[own].max(), log_n[own].min(), log_n[own].max()
-            edges[task] = tuple(map(float, spans))
+            spans = [(axis[own].min(), axis[own].max()) for axis in (log_c, log_n, ratio)]
+            edges[task] = tuple(map(float, np.ravel(spans)))
         present = _distinct(obs, levels)
         return cls(
             compute_reference=float(np.exp(log_c.mean())),
@@ -296,16 +298,19 @@ class Encoding:
     def beyond(self, ds: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """How far below and above the data of their task rows lie, by axis of `design`.
 
-        Natural logarithms, of compute (``"x"``) and of prompt tokens (``"z"``), at least 0. Of a
-        task that the fit never saw: beyond the data of all tasks.
+        Natural logarithms, of compute (``"x"``), of prompt tokens (``"z"``) and of their ratio to
+        the window (``"w"``), at least 0. Of a task that the fit never saw: beyond the data of all
+        tasks.
         """
         spans = np.array(list(self.edges.values()))
-        least, most = spans.min(axis=0), spans.max(axis=0)
-        every = least[0], most[1], least[2], most[3]
+        every = np.where(np.arange(spans.shape[1]) % 2, spans.max(axis=0), spans.min(axis=0))
         edges = np.array([self.edges.get(t, every) for t in level_labels(ds, "task")]).T
+        log_c, log_n, log_window = (
+            np.log(ds[name].values.astype(float))
+            for name in ("compute", "prompt_tokens", "context_window")
+        )
         out = {}
-        for k, (axis, name) in enumerate((("x", "compute"), ("z", "prompt_tokens"))):
-            value = np.log(ds[name].values.astype(float))
+        for k, (axis, value) in enumerate((("x", log_c), ("z", log_n), ("w", log_n - log_window))):
             out[axis] = tuple(
                 # A rounding error is no extrapolation.
                 np.where(away > 1e-9, away, 0.0)

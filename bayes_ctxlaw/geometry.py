@@ -26,7 +26,7 @@ _TYPICAL = 0.4  # quantile of the information found there
 _WIDEST = 20.0  # uncertainty of a window's end, in widths of the penalty
 _ONE_SIDED = 3.0  # precision of half a normal distribution, where the whole one has 1
 _BLUR = 0.4  # the least of it, in the same
-_FROM_BOTH = 0.5  # of what is known of an end, to take it for known from both sides
+_SHARPER = 1.0  # log of how much sharper a penalty is that tells what its width does
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,10 @@ class Geometry:
     log_odds : ndarray
         kappa (w − delta) at the mode where the data know most of delta, by stratum.
     in_widths : ndarray
-        By stratum, how much of what is known of the end of its window is known in widths of the
-        penalty, and so the better the sharper it is. An end that is only known not to come before
-        some prompt is not. With one task none is taken for such: the sharpness of a technique
-        rests on few ends, and chains that follow it mix slowly.
+        By stratum, how much of the uncertainty of the end of its window is the width of the
+        penalty, and so the smaller the sharper it is. That of an end that is only known not to come
+        before some prompt is not. With one task none is taken for such: the sharpness of a
+        technique rests on few ends, and chains that follow it mix slowly.
     start : dict
         Mode of every population value, effect and scale, by name.
     """
@@ -174,7 +174,7 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
         if name == "A":
             blocks[name] = _of_levels(mode, strata, weights[name])
         elif name == "delta":
-            blocks[name], shown = _of_window_ends(mode, strata)
+            blocks[name], shown, known_in_widths = _of_window_ends(mode, strata)
         else:
             blocks[name] = _of_unknowns(mode, name, strata, weights[name], information[name])
     product = _log_product(mode)
@@ -183,11 +183,9 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
     if "delta" in blocks:
         totals = fit.totals(b)
         at_end = Averages.by(strata.index, weight * slopes["delta"] ** 2)
-        # An end that is known from one side only does not move with the width; nor does one that
-        # hardly is from both: taken for known the better the sharper, it traps chains at large
-        # kappa.
+        # An end that is known from one side only does not move with the width.
         several = len(set(strata.codes["task"])) > 1
-        in_widths = np.where(shown < _FROM_BOTH, 0.0, shown) if several else in_widths
+        in_widths = known_in_widths if several else in_widths
         log_odds = (shown if several else 1.0) * at_end.of(
             np.exp(totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
@@ -279,9 +277,10 @@ def _of_levels(mode: Mode, strata: Strata, weight: np.ndarray) -> Block:
     return replace(block, value=at_mode - mode.fit.priors["A"].loc)
 
 
-def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray]:
+def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray, np.ndarray]:
     """Block of delta, measured by the whole of its density in every stratum.
 
+    Beside it, by stratum, how far its end is known from both sides, and `in_widths` of a geometry.
     A window that ends between two prompt lengths leaves delta a range with steep ends, or a slope
     and a way out of it; the curvature at the mode knows nothing of either. The penalty's width
     1 / kappa being uncertain itself, so is the place of the end, more than its slope says.
@@ -293,11 +292,7 @@ def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray]:
     variance = _members(mode, "delta", strata) @ (1.0 / fit.precision(reach)[_whole(mode, "delta")])
     totals = {name: total[strata.first] for name, total in fit.totals(b).items()}
     here = totals["delta"] - fit.priors["delta"].loc
-    step, log_density = fit.profile(b, strata.index, here, np.sqrt(variance))
-    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
-    total = np.trapezoid(density, step, axis=1)
-    mean = np.trapezoid(density * step, step, axis=1) / total
-    spread = np.trapezoid(density * (step - mean[:, None]) ** 2, step, axis=1) / total
+    mean, spread = _moments(*fit.profile(b, strata.index, here, np.sqrt(variance)))
     precision = np.maximum(1.0 / spread - 1.0 / variance, 0.0)
     shown = np.clip((1.0 / spread - _ONE_SIDED / variance) * spread, 0.0, 1.0)
     away = np.where(precision > 0.0, mean / spread + here / variance, 0.0)
@@ -305,9 +300,25 @@ def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray]:
     slope = (window_end(totals["delta"] + 0.01) - window_end(totals["delta"] - 0.01)) / 0.02
     width = np.exp(-totals["kappa"]) / slope
     precision = np.maximum(precision, (_WIDEST * width) ** -2)
-    share = 1.0 / (1.0 + precision * (_BLUR * width) ** 2)
-    block = _parts(mode, "delta", strata, precision * share, apart=True)
-    return replace(block, value=here + away / precision), shown
+    uncertain = 1.0 / precision + (_BLUR * width) ** 2
+    # The same with a sharper penalty: how much of it is the penalty's width.
+    sharp = b.copy()
+    sharp[next(span for _, level, span in fit.layout.of("kappa") if level is None)] += _SHARPER
+    _, spread = _moments(*fit.profile(sharp, strata.index, here, np.sqrt(variance)))
+    left = np.exp(-2.0 * _SHARPER)
+    then = 1.0 / np.maximum(1.0 / spread - 1.0 / variance, (_WIDEST * width) ** -2)
+    then = then + left * (_BLUR * width) ** 2
+    in_widths = np.clip((uncertain - then) / (uncertain * (1.0 - left)), 0.0, 1.0)
+    block = _parts(mode, "delta", strata, 1.0 / uncertain, apart=True)
+    return replace(block, value=here + away / precision), shown, in_widths
+
+
+def _moments(step: np.ndarray, log_density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each density on a grid."""
+    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    total = np.trapezoid(density, step, axis=1)
+    mean = np.trapezoid(density * step, step, axis=1) / total
+    return mean, np.trapezoid(density * (step - mean[:, None]) ** 2, step, axis=1) / total
 
 
 def _log_product(mode: Mode) -> np.ndarray:

@@ -29,9 +29,10 @@ effect, the noise of an evaluation."""
 
 NEW_LEVELS = ("error", "uncertainty")
 
-BREAKS = {"x": 0.3, "z": 1.0}
-"""By how much exponents in compute and in prompt tokens may change beyond the data: sd of their
-logarithm. Scores follow compute smoothly over decades; along prompt length they often do not."""
+BREAKS = {"x": 0.3, "z": 1.0, "w": 1.0}
+"""By how much exponents in compute, in prompt tokens and in prompt tokens over the window may
+change beyond the data: sd of their logarithm. Scores follow compute smoothly over decades; along
+prompt length, and where a window ends, they often do not."""
 
 _BLOCK = 256  # rows whose noise has one seed: 8 MiB an array at 4,000 draws
 _PIECE = 16  # rows whose mean is computed at once: half a MiB an array, which a core's cache holds
@@ -210,7 +211,8 @@ class Predictor:
                     piece = group[start : start + _PIECE]
                     here = {name: v[first + piece, None] for name, v in design.items()}
                     row = first + group[0]
-                    for axis, rows_of in (("x", row), ("z", (first + piece)[:, None])):
+                    each = (first + piece)[:, None]
+                    for axis, rows_of in (("x", row), ("z", each), ("w", each)):
                         here[axis] = self._broken(
                             axis,
                             tasks[row],

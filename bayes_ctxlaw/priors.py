@@ -218,21 +218,25 @@ POPULATION: Mapping[str, Prior] = {
     "rho": Prior("logitnormal", -2.0, 1.5),
     "D": between(0.005, 0.3),
     "eta": between(0.3, 1.5),
-    "kappa": between(2.0, 20.0),
+    # Sharper than the loss within a window is (eta): a blunt end would be another name for that
+    # loss, and foretell that no window ends.
+    "kappa": between(3.0, 30.0),
     "delta": Prior("window", 0.2, 0.4),
 }
 """Default priors of the population values of the parameters, at the references."""
 
 LEVEL_SCALES: Mapping[str, float] = {
     "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "rho": 1.0, "D": 1.0, "eta": 0.3,
-    "kappa": 0.7, "delta": 0.5,
+    "kappa": 0.4, "delta": 0.5,
 }  # fmt: skip
 """Default half-normal scale of the effects of task, family and technique, by parameter."""
 
 FINE_SCALES: Mapping[str, float] = {"A": 0.3, "B": 0.3}
 """The same of the effects of a checkpoint and of interactions, where it is smaller."""
 
-OVERDISPERSION = half_normal(0.1)
+# A dozen scores, and as many parameters, can be met exactly: without `n_items` nothing else says
+# that scores scatter, and a prior that allows for no scatter lets them be.
+OVERDISPERSION = zero_avoiding(0.1)
 """Default prior of a task's overdispersion: standard deviation of a score beyond item sampling,
 as a share of sqrt(P (1 - P))."""
 

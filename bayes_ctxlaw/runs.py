@@ -24,7 +24,7 @@ target run into, and diverge.
 QUICK_STEPS, MOST_STEPS = 2, 6
 """Steps for every draw of the quick run, and of the longer one at most."""
 
-_MARGIN = 1.5  # of effective draws over those wanted: what a run says of the next is rough
+_MARGIN = 2.0  # of effective draws over those wanted: what a run says of the next is rough
 
 _AGAIN = (
     "A quick run does not pass (%s). Sampling again, with %d steps for every draw; after Ctrl-C "
@@ -134,7 +134,7 @@ def steps_needed(checks: pd.DataFrame, wanted: float) -> int:
 
     Examples
     --------
-    >>> checks = pd.DataFrame({"value": [250.0, 640.0]}, index=ESS)
+    >>> checks = pd.DataFrame({"value": [320.0, 640.0]}, index=ESS)
     >>> steps_needed(checks, 400)
     5
     """

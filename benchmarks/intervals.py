@@ -19,6 +19,7 @@ import pandas as pd
 import xarray as xr
 
 import bayes_ctxlaw as bcl
+from bayes_ctxlaw.encoding import DEFAULT_LEVELS
 from bayes_ctxlaw.errors import ObservationError
 
 RIVALS = {
@@ -34,7 +35,9 @@ RIVALS = {
 OURS = {
     "ours": bcl.ContextLaw,
     # What would be another default, in the same table.
-    "ours, no loss in the window": lambda: bcl.ContextLaw(dilution="none"),
+    "ours, one loss for all checkpoints": lambda: bcl.ContextLaw(
+        groups=dict.fromkeys(DEFAULT_LEVELS) | {"llm": ("A", "delta")}
+    ),
 }
 
 SAMPLED = (*OURS, "no pooling", "complete pooling")
@@ -61,6 +64,8 @@ ROWS = {
     "helmet_icl, compute above 5e23": ("helmet_icl", bcl.splits.beyond_compute(5e23)),
     "helmet_icl, leave out each family": ("helmet_icl", bcl.splits.leave_out("family")),
     "lceg_ruler, beyond 16k tokens": ("lceg_ruler", bcl.splits.beyond_context(16_384)),
+    "ruler, beyond 16k tokens": ("ruler", bcl.splits.beyond_context(16_384)),
+    "ruler, beyond 32k tokens": ("ruler", bcl.splits.beyond_context(32_768)),
 }
 
 

@@ -45,7 +45,7 @@ from bayes_ctxlaw.encoding import DEFAULT_LEVELS, Encoding, parse_groups  # noqa
 from bayes_ctxlaw.law import LawTerms  # noqa: E402
 from bayes_ctxlaw.observations import as_design  # noqa: E402
 from bayes_ctxlaw.predict import BREAKS  # noqa: E402
-from bayes_ctxlaw.priors import default_priors  # noqa: E402
+from bayes_ctxlaw.priors import GAMMA_SHAPE, default_priors, gamma_unit  # noqa: E402
 
 TARGET_ACCEPT = 0.8
 
@@ -110,7 +110,7 @@ def make_model(data: Data) -> Callable[[], None]:
         mean = mean_score(data, total)
         phi = numpyro.sample(
             "overdispersion",
-            dist.HalfNormal(data.priors["overdispersion"].scale)
+            dist.Gamma(GAMMA_SHAPE, 1.0 / gamma_unit(data.priors["overdispersion"].scale))
             .expand((len(data.labels["task"]),))
             .to_event(1),
         )
@@ -192,7 +192,7 @@ def broken(
     draws: int,
     rng: np.random.Generator,
 ) -> Data:
-    """The rows with x and z as draws, (draw, row): exponents may break at the edges of the data.
+    """The rows with x, z and w as draws, (draw, row): exponents may break at the data's edges.
 
     One log unit beyond the data of a task counts for a log-normal number of them, which is drawn
     once for a task and a side.

@@ -29,7 +29,7 @@ import bayes_ctxlaw as bcl
 from bayes_ctxlaw.encoding import level_dim
 from bayes_ctxlaw.law import DILUTIONS, ZERO_CONTEXTS, law_arguments, mean_score
 from bayes_ctxlaw.likelihoods import censored_t_logp, edge_and_inverse, item_counts, noise_sd
-from bayes_ctxlaw.priors import scale_name
+from bayes_ctxlaw.priors import GAMMA_SHAPE, gamma_unit, scale_name
 
 POINTS = 40
 
@@ -51,8 +51,8 @@ def random_point(law: Any, rng: np.random.Generator) -> Point:
             if level in law.spec.effects_of(name, law.encoding):
                 size = len(law.encoding.labels[level])
                 point[f"{name}_{level_dim(level)}"] = point[key] * rng.standard_normal(size)
-    scale = law.priors["overdispersion"].scale
-    point["overdispersion"] = scale * abs(rng.standard_normal(len(law.encoding.labels["task"])))
+    unit = gamma_unit(law.priors["overdispersion"].scale)
+    point["overdispersion"] = rng.gamma(GAMMA_SHAPE, unit, len(law.encoding.labels["task"]))
     return {name: np.asarray(value) for name, value in point.items()}
 
 
@@ -73,7 +73,8 @@ def of_package(law: Any, point: Point) -> float:
                 totals[name] = totals[name] + effect[encoding.codes(obs, level)]
     mean = mean_score(law_arguments(totals), encoding.design(obs, law.terms), law.terms)
     phi = point["overdispersion"]
-    value += st.halfnorm.logpdf(phi, scale=law.priors["overdispersion"].scale).sum()
+    unit = gamma_unit(law.priors["overdispersion"].scale)
+    value += st.gamma.logpdf(phi, GAMMA_SHAPE, scale=unit).sum()
     scale = noise_sd(mean, phi[encoding.codes(obs, "task")], *edge_and_inverse(item_counts(obs)))
     return float(value + censored_t_logp(obs["score"].values, mean, scale).sum())
 

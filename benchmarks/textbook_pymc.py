@@ -19,6 +19,8 @@ import pytensor.tensor as pt
 import xarray as xr
 from _common import Clock, Data, clocked, outcome
 
+from bayes_ctxlaw.priors import GAMMA_SHAPE, gamma_unit
+
 
 def _log_score(value: Any, location: Any, scale: Any) -> Any:
     """Log-density of a Student-t(4) score censored to [0, 1]."""
@@ -74,7 +76,8 @@ def build(obs: xr.Dataset, law: Any, censored: bool = False) -> pm.Model:
                     total[name] = total[name] + effect[data.codes[level]]
 
         mean = _mean_score(data, total)
-        phi = pm.HalfNormal("overdispersion", data.priors["overdispersion"].scale, dims="task")
+        unit = gamma_unit(data.priors["overdispersion"].scale)
+        phi = pm.Gamma("overdispersion", alpha=GAMMA_SHAPE, beta=1.0 / unit, dims="task")
         p = data.edge + (1.0 - 2.0 * data.edge) * mean
         variance = p * (1.0 - p) * (data.inverse_items + phi[data.codes["task"]] ** 2)
         scale = pt.sqrt(variance)

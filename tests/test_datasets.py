@@ -18,7 +18,7 @@ from bayes_ctxlaw.errors import UnknownLabelError
 from bayes_ctxlaw.likelihoods import choose_likelihood
 from bayes_ctxlaw.observations import as_observations
 
-NAMES = ["montgomery2025", "helmet_icl", "lceg_ruler", "many_shot_icl", "ladder"]
+NAMES = ["montgomery2025", "helmet_icl", "lceg_ruler", "ruler", "many_shot_icl", "ladder"]
 
 PARTIAL_CREDIT = {f"RULER/{task}" for task in ("NIAH_MV", "NIAH_MQ", "VT", "CWE", "FWE")}
 RULER_AVERAGES = {  # of the 13 tasks as arXiv:2409.12181 prints them, at 8k, 16k, 32k, 64k tokens
@@ -109,6 +109,25 @@ def test_lceg_ruler():
     assert without_4k == {"Llama-2-7B-YaRN", "Llama-2-7B-CLEX"}
     assert (frame["n_items"] == 500).all()
     assert (frame["score"].max(), frame["score"].min()) == (1, 0)
+
+
+def test_ruler_against_the_averages_of_its_papers():
+    """Each row of the tables also states its mean over the lengths, in percent."""
+    stated = {
+        "Llama-3.1-70B": 89.6, "Llama-3.1-8B": 88.3, "Gradient-Llama-3-70B-1M": 86.5,
+        "Yi-34B-200k": 87.5, "Phi-3-medium-128k": 81.5, "LWM-7B-1M": 72.8, "DBRX": 56.3,
+        "Together-7B-32k": 50.3, "LongChat-7B-32k": 49.1, "LongAlpaca-13B": 36.3,
+        "Qwen2.5-7B": 80.1, "Qwen2.5-14B": 86.5, "Qwen2.5-72B": 90.8,
+        "Qwen2.5-7B-YaRN-DCA": 85.4, "Qwen2.5-14B-YaRN-DCA": 91.4, "Qwen2.5-72B-YaRN-DCA": 95.1,
+    }  # fmt: skip
+    obs = load_dataset("ruler").to_dataframe()
+    percent = 100.0 * obs.set_index(["llm", "prompt_tokens"])["score"].unstack()
+    for llm in percent.index[percent.index.str.endswith("-YaRN-DCA")]:
+        percent.loc[llm] = percent.loc[llm].fillna(percent.loc[llm.removesuffix("-YaRN-DCA")])
+    found = percent.dropna().mean(axis=1)
+    assert set(found.index) == set(stated) == set(percent.index) - {"Llama-2-7B"}
+    # Means of numbers with one decimal, printed with one.
+    np.testing.assert_allclose(found, pd.Series(stated).loc[found.index], atol=0.06)
 
 
 def test_lceg_ruler_names_the_window_and_the_tokens_that_were_trained():
@@ -213,7 +232,7 @@ def test_unknown_name():
     with pytest.raises(UnknownLabelError) as caught:
         load_dataset("montgomery")
     assert "Did you mean 'montgomery2025'?" in str(caught.value)
-    assert "montgomery2025, helmet_icl, lceg_ruler, many_shot_icl, ladder" in str(caught.value)
+    assert ", ".join(NAMES) in str(caught.value)
 
 
 @needs_shared

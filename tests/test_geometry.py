@@ -115,8 +115,8 @@ class TestWindowEnds:
     def test_an_end_that_nobody_saw_is_not_known_in_widths(self):
         law = ContextLaw()
         law._prepare(few())
-        assert (law._geometry.in_widths == 0.0).all()
-        assert (prepared("montgomery2025")._geometry.in_widths > 0.9).any()
+        assert (law._geometry.in_widths < 0.01).all()
+        assert (prepared("montgomery2025")._geometry.in_widths > 0.8).any()
 
 
 class TestAverages:

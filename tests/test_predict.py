@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import logit
 
 from bayes_ctxlaw import predict as module
 from bayes_ctxlaw.encoding import Encoding, level_dim, parse_groups
@@ -35,7 +36,7 @@ def predictor(levels=LEVELS, seed=1, likelihood="student_t", spread=1.0, terms=N
         1000.0,
         {name: LABELS[name] for name in dict.fromkeys(["task", *levels])},
         {"compute": (1e21, 1e23), "prompt_tokens": (50.0, 1e4), "window_ratio": (-6.0, 0.5)},
-        {task: tuple(np.log([1e21, 1e23, 50.0, 1e4])) for task in LABELS["task"]},
+        {task: (*np.log([1e21, 1e23, 50.0, 1e4]), -6.0, 0.5) for task in LABELS["task"]},
     )
     rng, size, draws = np.random.default_rng(99), CHAINS * DRAWS, {}
     labels = {level_dim(level): known for level, known in encoding.labels.items()}
@@ -295,19 +296,28 @@ class TestBeyondTheData:
 
     def test_inside_the_data_nothing_changes(self, monkeypatch):
         inside = self.law(prompt_tokens=np.geomspace(50.0, 1e4, 9))
-        monkeypatch.setattr(module, "BREAKS", {"x": 0.0, "z": 0.0})
+        monkeypatch.setattr(module, "BREAKS", dict.fromkeys("xzw", 0.0))
         np.testing.assert_array_equal(inside, self.law(prompt_tokens=np.geomspace(50.0, 1e4, 9)))
 
     @pytest.mark.parametrize("at", [{"compute": 1e19}, {"prompt_tokens": 8e4}])
     def test_beyond_them_it_widens_every_prediction(self, at, monkeypatch):
         at = at | {"context_window": 1e6}
         wide = self.law(**at).std("d")
-        monkeypatch.setattr(module, "BREAKS", {"x": 0.0, "z": 0.0})
+        monkeypatch.setattr(module, "BREAKS", dict.fromkeys("xzw", 0.0))
         assert (wide > self.law(**at).std("d")).all()
+
+    def test_further_past_windows_than_any_was_seen(self, monkeypatch):
+        """At lengths that were seen: how windows begin to end is not how they go on to."""
+        at = {"prompt_tokens": 8e3, "context_window": 3e3}
+        wide = logit(self.law(**at)).std("d")
+        monkeypatch.setattr(module, "BREAKS", dict.fromkeys("xz", 0.0) | {"w": 1.0})
+        xr.testing.assert_identical(wide, logit(self.law(**at)).std("d"))
+        monkeypatch.setattr(module, "BREAKS", dict.fromkeys("xzw", 0.0))
+        assert (wide > 1.1 * logit(self.law(**at)).std("d")).all()
 
     def test_above_the_compute_of_the_data_curves_rise_faster_or_slower(self, monkeypatch):
         broken = self.law(compute=3e24)
-        monkeypatch.setattr(module, "BREAKS", {"x": 0.0, "z": 0.0})
+        monkeypatch.setattr(module, "BREAKS", dict.fromkeys("xzw", 0.0))
         faster = (broken > self.law(compute=3e24)).mean("d")
         assert ((faster > 0.3) & (faster < 0.7)).all()
 

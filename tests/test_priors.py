@@ -124,7 +124,7 @@ class TestDefaults:
         }
 
     def test_kappa_is_what_the_documentation_says(self):
-        assert distribution(POPULATION["kappa"]).ppf([0.05, 0.95]) == pytest.approx([2, 20])
+        assert distribution(POPULATION["kappa"]).ppf([0.05, 0.95]) == pytest.approx([3, 30])
 
     @pytest.mark.parametrize(
         ("level", "expected"), [("task", "A_task_sd"), ("task:llm", "A_task_llm_sd")]

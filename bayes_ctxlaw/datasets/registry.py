@@ -110,6 +110,29 @@ REGISTRY = (
         ),
     ),
     DatasetInfo(
+        name="ruler",
+        rows=85,
+        tasks=1,
+        llms=17,
+        description=(
+            "RULER at 4k to 128k tokens, mean of its 13 tasks of 500 items: 14 open checkpoints of "
+            "8.4e22 to 7.8e24 FLOP with windows of 4k to 1M tokens, and three of Qwen2.5 with "
+            "YaRN and dual chunk attention."
+        ),
+        source="arXiv:2404.06654, table 3; arXiv:2412.15115, table 16",
+        licence=(
+            "Scores published as tables in the papers and compiled here; cite them. The terms of "
+            "the papers themselves are on their arXiv pages."
+        ),
+        good_for=(
+            "Windows that end: beyond 32k tokens some checkpoints score 0, others half of what "
+            "they did, others the same. Scores fall inside the window too, at a rate of each "
+            "checkpoint's own. `context_window` is the trained one; the advertised one is in "
+            "`claimed_window`. Compute is that of pre-training. One number stands for 13 tasks, "
+            "some of which give partial credit."
+        ),
+    ),
+    DatasetInfo(
         name="many_shot_icl",
         rows=148,
         tasks=3,
