@@ -19,10 +19,10 @@ import pandas as pd
 import xarray as xr
 
 import bayes_ctxlaw as bcl
-from bayes_ctxlaw.encoding import DEFAULT_LEVELS
 from bayes_ctxlaw.errors import ObservationError
 
-RIVALS = {
+FORECASTERS = {
+    "ours": bcl.ContextLaw,
     "least squares": bcl.rivals.LeastSquaresLaw,
     "least squares, no penalty": lambda: bcl.rivals.LeastSquaresLaw(penalty=False),
     "least squares, centred": lambda: bcl.rivals.LeastSquaresLaw(centred=True),
@@ -31,16 +31,7 @@ RIVALS = {
     "complete pooling": bcl.rivals.CompletePoolingLaw,
 }
 
-
-OURS = {
-    "ours": bcl.ContextLaw,
-    # What would be another default, in the same table.
-    "ours, one loss for all checkpoints": lambda: bcl.ContextLaw(
-        groups=dict.fromkeys(DEFAULT_LEVELS) | {"llm": ("A", "delta")}
-    ),
-}
-
-SAMPLED = (*OURS, "no pooling", "complete pooling")
+SAMPLED = ("ours", "no pooling", "complete pooling")
 
 
 def by_size(obs: xr.Dataset) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -64,7 +55,6 @@ ROWS = {
     "helmet_icl, compute above 5e23": ("helmet_icl", bcl.splits.beyond_compute(5e23)),
     "helmet_icl, leave out each family": ("helmet_icl", bcl.splits.leave_out("family")),
     "lceg_ruler, beyond 16k tokens": ("lceg_ruler", bcl.splits.beyond_context(16_384)),
-    "ruler, beyond 16k tokens": ("ruler", bcl.splits.beyond_context(16_384)),
     "ruler, beyond 32k tokens": ("ruler", bcl.splits.beyond_context(32_768)),
 }
 
@@ -84,7 +74,7 @@ def main() -> None:
         if options.only and not any(part in row for part in options.only):
             continue
         obs = bcl.load_dataset(dataset)
-        for name, make in {**OURS, **RIVALS}.items():
+        for name, make in FORECASTERS.items():
             if options.forecasters and name not in options.forecasters:
                 continue
             begin = time.perf_counter()
