@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import xarray as xr
 from bayes_ctxlaw import predict as _predict
 from bayes_ctxlaw._version import __version__
 from bayes_ctxlaw.encoding import DEFAULT_LEVELS, Encoding, check_references, parse_groups
-from bayes_ctxlaw.errors import NotFittedError, ObservationError
+from bayes_ctxlaw.errors import FileFormatError, NotFittedError, ObservationError
 from bayes_ctxlaw.geometry import Geometry, centre, choose_geometry
 from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.likelihoods import choose_likelihood
@@ -502,14 +502,7 @@ class ContextLaw:
             **config["terms"],
         )
         law.priors = priors_from_json(config["priors"])
-        saved = config["encoding"]
-        law.encoding = Encoding(
-            saved["compute_reference"],
-            saved["prompt_tokens_reference"],
-            {level: tuple(labels) for level, labels in saved["labels"].items()},
-            {name: (low, high) for name, (low, high) in saved["ranges"].items()},
-            {task: tuple(spans) for task, spans in saved["edges"].items()},
-        )
+        law.encoding = _encoding(config["encoding"], path)
         law.spec = Specification(law.terms, config["resolved_likelihood"], law.levels, law.priors)
         rows = xr.merge([tree["observed_data"].to_dataset(), tree["constant_data"].to_dataset()])
         law.obs = as_observations(rows).assign_attrs(config["obs_attrs"])
@@ -517,6 +510,29 @@ class ContextLaw:
         law.idata = tree
         check_complete(tree["posterior"].to_dataset(), law.spec, law.encoding)
         return law
+
+
+def _encoding(saved: dict[str, Any], path: str | os.PathLike[str]) -> Encoding:
+    """An encoding as ``save`` wrote it.
+
+    Raises
+    ------
+    FileFormatError
+        If an earlier version of the package wrote it, with less than a prediction needs.
+    """
+    if lacking := [field.name for field in fields(Encoding) if field.name not in saved]:
+        raise FileFormatError(
+            f"{path} was saved by an earlier version of bayes_ctxlaw, and lacks what predictions "
+            f"now need ({', '.join(lacking)}). Fit the law again and save it."
+        )
+    return Encoding(
+        saved["compute_reference"],
+        saved["prompt_tokens_reference"],
+        {level: tuple(labels) for level, labels in saved["labels"].items()},
+        {name: (low, high) for name, (low, high) in saved["ranges"].items()},
+        {task: tuple(spans) for task, spans in saved["edges"].items()},
+        saved["shown"],
+    )
 
 
 def _no_rows() -> xr.Dataset:

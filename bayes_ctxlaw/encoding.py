@@ -40,6 +40,12 @@ kappa and delta and technique on alpha, are for the user to ask for: few data se
 the effects of technique and of the checkpoint.
 """
 
+APPROACH = -math.log(4.0)
+"""Log ratio of prompt to window from where on the window's end may show.
+
+A quarter of the nominal one is a common effective window (Hsieh et al. 2024, arXiv:2404.06654).
+"""
+
 INTERACTION_PARAMETERS = ("A",)
 """Which parameters an interaction such as ``"task:llm"`` acts on unless told otherwise."""
 
@@ -210,6 +216,8 @@ class Encoding:
     edges : dict of str to tuple of float
         By task, smallest and largest log compute, the same of log prompt tokens, and of the log
         ratio of prompt to window.
+    shown : dict of str to float
+        By checkpoint, the largest log ratio of prompt to window.
 
     Examples
     --------
@@ -224,6 +232,7 @@ class Encoding:
     labels: dict[str, tuple[str, ...]]
     ranges: dict[str, tuple[float, float]]
     edges: dict[str, tuple[float, ...]]
+    shown: dict[str, float]
 
     @classmethod
     def of(cls, obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> Encoding:
@@ -238,6 +247,7 @@ class Encoding:
             own = tasks == task
             spans = [(axis[own].min(), axis[own].max()) for axis in (log_c, log_n, ratio)]
             edges[task] = tuple(map(float, np.ravel(spans)))
+        llms = level_labels(obs, "llm")
         present = _distinct(obs, levels)
         return cls(
             compute_reference=float(np.exp(log_c.mean())),
@@ -249,6 +259,7 @@ class Encoding:
                 "window_ratio": (float(ratio.min()), float(ratio.max())),
             },
             edges=edges,
+            shown={llm: float(ratio[llms == llm].max()) for llm in _unique(llms)},
         )
 
     def at_references(self, references: Mapping[str, float]) -> Encoding:
@@ -317,6 +328,22 @@ class Encoding:
                 for away in (edges[2 * k] - value, value - edges[2 * k + 1])
             )
         return out
+
+    def untried(self, ds: xr.Dataset) -> np.ndarray:
+        """How much nearer to the window's end rows are than prompts of their own checkpoint were.
+
+        Natural logarithm of the ratio to the window, at least 0; counted from `APPROACH` at the
+        earliest, as shorter prompts show nothing of an end, and for a checkpoint that the fit
+        never saw. What is beyond the data of the task is left out: ``beyond`` counts it.
+        """
+        nearest = np.full(ds.sizes["obs_id"], APPROACH)
+        if "llm" in ds:
+            nearest = np.array([self.shown.get(llm, APPROACH) for llm in level_labels(ds, "llm")])
+        ratio = np.log(ds["prompt_tokens"].values.astype(float)) - np.log(
+            ds["context_window"].values.astype(float)
+        )
+        away = ratio - np.maximum(nearest, APPROACH) - self.beyond(ds)["w"][1]
+        return np.where(away > 1e-9, away, 0.0)
 
     def extrapolation(self, ds: xr.Dataset) -> dict[str, np.ndarray]:
         """Decades of compute, of prompt tokens and of the ratio to the window beyond the data."""

@@ -34,6 +34,10 @@ BREAKS = {"x": 0.3, "z": 1.0, "w": 1.0}
 change beyond the data: sd of their logarithm. Scores follow compute smoothly over decades; along
 prompt length, and where a window ends, they often do not."""
 
+OWN_BREAK = 0.3
+"""The same of the last of the three, for a checkpoint that was not tried so near its window's end:
+it ends somewhat as others did."""
+
 _BLOCK = 256  # rows whose noise has one seed: 8 MiB an array at 4,000 draws
 _PIECE = 16  # rows whose mean is computed at once: half a MiB an array, which a core's cache holds
 _KEPT = 128  # combinations of labels whose parameters are kept: 24 MiB at 4,000 draws
@@ -197,6 +201,7 @@ class Predictor:
             zip(combination.tolist(), design["x"].tolist(), tasks.tolist(), strict=True)
         )
         beyond = self.encoding.beyond(at)
+        untried = self.encoding.untried(at) if "llm" in self.levels(kind) else None
         kept: dict[int, dict[str, np.ndarray]] = {}
         for block, first in enumerate(range(0, len(tasks), _BLOCK)):
             rows = slice(first, first + _BLOCK)
@@ -219,6 +224,9 @@ class Predictor:
                             design[axis][rows_of],
                             *(a[rows_of] for a in beyond[axis]),
                         )
+                    if untried is not None and untried[each].any():
+                        llm = combinations[number]["llm"]
+                        here["w"] = here["w"] + untried[each] * self._change("llm", llm, OWN_BREAK)
                     mean[piece] = mean_score(kept[number], here, self.spec.terms)
             scores = mean.T
             if kind == "response":
@@ -231,17 +239,17 @@ class Predictor:
         """Place on an axis, if the exponents of a task break at the edges of its data."""
         for side, away in ((-1.0, below), (1.0, above)):
             if np.any(away):
-                value = value + side * away * self._change(axis, task, side)
+                value = value + side * away * self._change(f"{axis}|{side}", task, BREAKS[axis])
         return value
 
-    def _change(self, axis: str, task: str, side: float) -> np.ndarray:
+    def _change(self, where: str, label: str, sd: float) -> np.ndarray:
         """Draws of what a log unit beyond an edge counts for, less the one that it is."""
-        key = f"break|{axis}|{side}|{task}"
+        key = f"break|{where}|{label}"
         if key not in self._changes:
             unit = np.random.default_rng([self.seed, 3, zlib.crc32(key.encode())]).standard_normal(
                 self.size
             )
-            self._changes[key] = np.expm1(BREAKS[axis] * unit)
+            self._changes[key] = np.expm1(sd * unit)
         return self._changes[key]
 
     def combinations(self, at: xr.Dataset, kind: str) -> tuple[np.ndarray, list[dict[str, str]]]:

@@ -44,7 +44,7 @@ from bayes_ctxlaw.datasets import load_dataset  # noqa: E402
 from bayes_ctxlaw.encoding import DEFAULT_LEVELS, Encoding, parse_groups  # noqa: E402
 from bayes_ctxlaw.law import LawTerms  # noqa: E402
 from bayes_ctxlaw.observations import as_design  # noqa: E402
-from bayes_ctxlaw.predict import BREAKS  # noqa: E402
+from bayes_ctxlaw.predict import BREAKS, OWN_BREAK  # noqa: E402
 from bayes_ctxlaw.priors import GAMMA_SHAPE, default_priors, gamma_unit  # noqa: E402
 
 TARGET_ACCEPT = 0.8
@@ -189,13 +189,14 @@ def run(
 def broken(
     at: Data,
     beyond: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    untried: np.ndarray,
     draws: int,
     rng: np.random.Generator,
 ) -> Data:
     """The rows with x, z and w as draws, (draw, row): exponents may break at the data's edges.
 
     One log unit beyond the data of a task counts for a log-normal number of them, which is drawn
-    once for a task and a side.
+    once for a task and a side; one of w nearer to the end than a checkpoint was tried, once for it.
     """
     moved = {}
     for axis, (below, above) in beyond.items():
@@ -204,12 +205,15 @@ def broken(
             unit = rng.standard_normal((draws, len(at.labels["task"])))
             change = np.expm1(BREAKS[axis] * unit)
             moved[axis] = moved[axis] + away * change[:, at.codes["task"]]
+    change = np.expm1(OWN_BREAK * rng.standard_normal((draws, len(at.labels["llm"]))))
+    moved["w"] = moved["w"] + untried * change[:, at.codes["llm"]]
     return replace(at, **moved)
 
 
 def forecast(
     at: Data,
     beyond: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    untried: np.ndarray,
     found: dict[str, np.ndarray],
     seed: int,
     ci_prob: float = 0.9,
@@ -222,6 +226,8 @@ def forecast(
         Rows to predict.
     beyond : mapping
         By axis, how far below and above the data of their task they lie.
+    untried : ndarray
+        How much nearer to the window's end they are than their checkpoint was tried.
     found : dict of str to ndarray
         Draws, (chain, draw, …).
     seed : int
@@ -237,7 +243,7 @@ def forecast(
         total[name] = flat(f"mu_{name}")[:, None]
         for level in at.varying(name):
             total[name] = total[name] + flat(f"{name}_{level}")[:, at.codes[level]]
-    moved = broken(at, beyond, len(total["A"]), rng)
+    moved = broken(at, beyond, untried, len(total["A"]), rng)
     mean = mean_score(moved, total, np, scipy_expit)
     p = at.edge + (1.0 - 2.0 * at.edge) * mean
     phi = flat("overdispersion")[:, at.codes["task"]]
@@ -275,7 +281,8 @@ def main() -> None:
     design = as_design(table)
     at = Data.of(design, encoding, levels, data.priors, terms)
     found, stats, _ = sample(data, options.draws, options.tune, options.chains, options.seed)
-    lower, upper = forecast(at, encoding.beyond(design), found, options.seed)
+    beyond, untried = encoding.beyond(design), encoding.untried(design)
+    lower, upper = forecast(at, beyond, untried, found, options.seed)
     out = xr.Dataset.from_dataframe(table.rename_axis("obs_id"))
     out["lower"], out["upper"] = ("obs_id", lower), ("obs_id", upper)
     out.to_netcdf(options.out)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayes_ctxlaw.encoding import (
+    APPROACH,
     BASE_LEVELS,
     INTERACTION_PARAMETERS,
     LEVEL_PARAMETERS,
@@ -90,7 +91,7 @@ class TestLabels:
 
     @given(st.text(min_size=1).filter(lambda s: s not in ("qa", "maths")))
     def test_whatever_was_not_seen_has_no_code(self, label):
-        encoding = Encoding(1.0, 1.0, {"task": ("qa", "maths")}, {}, {})
+        encoding = Encoding(1.0, 1.0, {"task": ("qa", "maths")}, {}, {}, {})
         at = xr.Dataset({"task": ("obs_id", np.array([label, "maths"], dtype=object))})
         assert encoding.codes(at, "task").tolist() == [-1, 1]
 
@@ -133,6 +134,41 @@ class TestDesign:
     def test_chance_comes_along(self, encoding):
         design = encoding.design(as_design(table(chance=0.25)), LawTerms())
         assert (design["chance"] == 0.25).all()
+
+
+SHOWN = {"short": -3.0, "half": np.log(0.5), "over": np.log(4.0)}
+
+
+class TestUntried:
+    """How much nearer to its window's end a prompt is than any of its own checkpoint was."""
+
+    def untried(self, llm, ratio):
+        spans = {"qa": (0.0, 60.0, 0.0, 20.0, -5.0, np.log(2.0))}
+        encoding = Encoding(1.0, 1.0, {"task": ("qa",)}, {}, spans, SHOWN)
+        at = grid(task="qa", llm=llm, compute=1e21, prompt_tokens=1000.0 * ratio,
+                  context_window=1000.0)  # fmt: skip
+        return encoding.untried(at)
+
+    @pytest.mark.parametrize(
+        ("llm", "ratio", "expected"),
+        [
+            ("half", 0.5, 0.0),
+            ("half", 1.0, np.log(2.0)),
+            ("half", 8.0, np.log(4.0)),  # the rest is beyond the data of the task
+            ("over", 2.0, 0.0),
+            ("short", 0.25, 0.0),
+            ("short", 1.0, np.log(4.0)),
+            ("never seen", 1.0, np.log(4.0)),
+        ],
+    )
+    def test_log_units(self, llm, ratio, expected):
+        np.testing.assert_allclose(self.untried(llm, ratio), expected, atol=1e-12)
+
+    @given(st.sampled_from([*SHOWN, "new"]), st.floats(1e-3, 1e3), st.floats(1.0, 1e3))
+    def test_grows_along_the_window_until_no_window_was_seen(self, llm, ratio, further):
+        near, far = self.untried(llm, ratio), self.untried(llm, ratio * further)
+        assert 0.0 <= near <= far + 1e-12
+        assert far <= np.log(2.0) - max(SHOWN.get(llm, APPROACH), APPROACH) + 1e-12 or far == 0
 
 
 class TestExtrapolation:

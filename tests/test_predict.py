@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 
 from bayes_ctxlaw import predict as module
-from bayes_ctxlaw.encoding import Encoding, level_dim, parse_groups
+from bayes_ctxlaw.encoding import APPROACH, Encoding, level_dim, parse_groups
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import LawTerms, mean_score
 from bayes_ctxlaw.observations import grid
@@ -37,6 +37,7 @@ def predictor(levels=LEVELS, seed=1, likelihood="student_t", spread=1.0, terms=N
         {name: LABELS[name] for name in dict.fromkeys(["task", *levels])},
         {"compute": (1e21, 1e23), "prompt_tokens": (50.0, 1e4), "window_ratio": (-6.0, 0.5)},
         {task: (*np.log([1e21, 1e23, 50.0, 1e4]), -6.0, 0.5) for task in LABELS["task"]},
+        {"7B-8k": 0.5, "7B-128k": -1.0, "13B-8k": -3.0},
     )
     rng, size, draws = np.random.default_rng(99), CHAINS * DRAWS, {}
     labels = {level_dim(level): known for level, known in encoding.labels.items()}
@@ -314,6 +315,31 @@ class TestBeyondTheData:
         xr.testing.assert_identical(wide, logit(self.law(**at)).std("d"))
         monkeypatch.setattr(module, "BREAKS", dict.fromkeys("xzw", 0.0))
         assert (wide > 1.1 * logit(self.law(**at)).std("d")).all()
+
+    @pytest.mark.parametrize(
+        ("llm", "begins"),
+        [("7B-8k", 0.5), ("7B-128k", -1.0), ("13B-8k", APPROACH), ("new", APPROACH)],
+    )
+    def test_nearer_to_its_end_than_a_checkpoint_was_tried(self, llm, begins, monkeypatch):
+        """It breaks on its own from where it was tried, and not before an end may show."""
+        ratio = np.array([-3.5, begins - 0.01, begins, min(begins + 0.1, 0.5), 0.5])
+        at = rows(llm=llm, prompt_tokens=8e3, context_window=(8e3 / np.exp(ratio)).tolist())
+
+        def draws():
+            options = {"kind": "llm", "samples": True, "new_levels": "uncertainty"}
+            found = run(at, **options)["samples"]
+            return found.values.reshape(-1, 2, len(ratio))
+
+        own = draws()
+        monkeypatch.setattr(module, "OWN_BREAK", 0.0)
+        moved = (own != draws()).any(axis=(0, 1))
+        np.testing.assert_array_equal(moved, ratio > begins + 1e-6)
+
+    def test_the_law_has_no_checkpoint_to_try(self, monkeypatch):
+        at = {"prompt_tokens": 8e3, "context_window": 9e3, "llm": "13B-8k"}
+        before = self.law(**at)
+        monkeypatch.setattr(module, "OWN_BREAK", 0.0)
+        xr.testing.assert_identical(before, self.law(**at))
 
     def test_above_the_compute_of_the_data_curves_rise_faster_or_slower(self, monkeypatch):
         broken = self.law(compute=3e24)

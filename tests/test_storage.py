@@ -7,6 +7,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.errors import FileFormatError
 from bayes_ctxlaw.storage import read_fit, write_fit
 
@@ -120,6 +121,13 @@ class TestRefusals:
         changed.attrs["config"] = changed.attrs["config"].replace("none", "log_logistic")
         changed.to_netcdf(saved, engine="h5netcdf", mode="w")
         assert "does not match its hash" in refusal(saved)
+
+    def test_of_an_earlier_version(self, tmp_path):
+        config = {"class": "ContextLaw", "likelihood": "auto", "levels": {}, "references": {},
+                  "terms": {}, "priors": {}, "encoding": {"labels": {}, "edges": {}}}  # fmt: skip
+        path = write_fit(tmp_path / "old.nc", tree(), config)
+        with pytest.raises(FileFormatError, match=r"earlier version.*shown.*Fit the law again"):
+            ContextLaw.load(path)
 
     def test_to_a_folder_that_is_not_there(self, tmp_path):
         with pytest.raises(FileFormatError, match="cannot be written: there is no folder"):
