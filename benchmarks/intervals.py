@@ -54,6 +54,11 @@ ROWS = {
     "helmet_icl, beyond 64k tokens": ("helmet_icl", bcl.splits.beyond_context(65_536)),
     "helmet_icl, compute above 5e23": ("helmet_icl", bcl.splits.beyond_compute(5e23)),
     "helmet_icl, leave out each family": ("helmet_icl", bcl.splits.leave_out("family")),
+    "helmet_retrieval, beyond 32k tokens": (
+        "helmet_retrieval",
+        bcl.splits.beyond_context(32_768),
+    ),
+    "helmet_retrieval, compute above 5e23": ("helmet_retrieval", bcl.splits.beyond_compute(5e23)),
     "lceg_ruler, beyond 16k tokens": ("lceg_ruler", bcl.splits.beyond_context(16_384)),
     "ruler, beyond 32k tokens": ("ruler", bcl.splits.beyond_context(32_768)),
 }

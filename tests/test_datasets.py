@@ -18,7 +18,8 @@ from bayes_ctxlaw.errors import UnknownLabelError
 from bayes_ctxlaw.likelihoods import choose_likelihood
 from bayes_ctxlaw.observations import as_observations
 
-NAMES = ["montgomery2025", "helmet_icl", "lceg_ruler", "ruler", "many_shot_icl", "ladder"]
+NAMES = ["montgomery2025", "helmet_icl", "helmet_retrieval", "lceg_ruler", "ruler",
+         "many_shot_icl", "ladder"]  # fmt: skip
 
 PARTIAL_CREDIT = {f"RULER/{task}" for task in ("NIAH_MV", "NIAH_MQ", "VT", "CWE", "FWE")}
 RULER_AVERAGES = {  # of the 13 tasks as arXiv:2409.12181 prints them, at 8k, 16k, 32k, 64k tokens
@@ -93,6 +94,38 @@ def test_helmet_icl():
     inst = np.array(["Inst" in llm for llm in obs["llm"].values])
     assert (obs["instruct"].values == inst).all()
     assert "shots" not in obs
+
+
+def test_helmet_retrieval_against_the_averages_of_its_tables():
+    """Each row of the tables states the mean of seven categories, in percent: five beside ICL."""
+    others = {  # citations, long-document answers, summaries, and the mean stated
+        ("Llama-3.1-8B", 131072): (1.6, 36.2, 1.7, 37.1),
+        ("Llama-3.1-70B-Inst", 65536): (29.8, 54.0, 32.9, 58.2),
+        ("Yarn-Llama-2-7B-128k", 32768): (3.5, 20.2, 0.7, 25.8),
+        ("Phi-3-med-128k-Inst", 16384): (26.4, 21.2, 23.3, 46.5),
+        ("Qwen2.5-3B-Inst", 8192): (21.9, 23.7, 18.4, 49.4),
+        ("Llama-3-70B-Inst-θ", 65536): (7.6, 26.6, 34.6, 41.3),
+        ("Yi-34B-200k", 131072): (1.7, 26.6, 14.3, 40.3),
+        ("Llama-2-7B-32k-Inst", 65536): (0.0, 2.0, 0.0, 0.3),
+    }
+    keys = ["llm", "prompt_tokens", "task"]
+    both = [load_dataset(name).to_dataframe() for name in ("helmet_icl", "helmet_retrieval")]
+    percent = 100.0 * pd.concat(both).set_index(keys)["score"].unstack()
+    assert percent.shape == (160, 4)
+    assert percent.notna().all(axis=None)
+    for row, (*missing, stated) in others.items():
+        # Means and what they are means of are both printed with one decimal.
+        assert (percent.loc[row].sum() + sum(missing)) / 7 == pytest.approx(stated, abs=0.1)
+
+
+def test_helmet_retrieval_has_the_checkpoints_of_helmet_icl():
+    of = ["llm", "family", "technique", "compute", "context_window", "instruct"]
+    icl, retrieval = (
+        load_dataset(name).to_dataframe()[of].drop_duplicates().set_index("llm").sort_index()
+        for name in ("helmet_icl", "helmet_retrieval")
+    )
+    pd.testing.assert_frame_equal(icl, retrieval)
+    assert choose_likelihood(load_dataset("helmet_retrieval")) == "student_t"
 
 
 def test_lceg_ruler():

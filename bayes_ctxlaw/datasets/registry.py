@@ -85,6 +85,26 @@ REGISTRY = (
         ),
     ),
     DatasetInfo(
+        name="helmet_retrieval",
+        rows=480,
+        tasks=3,
+        llms=32,
+        description=(
+            "HELMET's synthetic recall, retrieval-augmented answers and passage re-ranking, 8k to "
+            "128k tokens: 400, 400 and 100 items; the 32 checkpoints of `helmet_icl`."
+        ),
+        source="arXiv:2410.02694; github.com/princeton-nlp/HELMET, branch gh-pages",
+        licence=(
+            "Scores published as tables and compiled here; cite the paper. The repository is said "
+            "to be under the MIT licence (its issue 25)."
+        ),
+        good_for=(
+            "Tasks whose longer prompts hold more distractors: scores fall inside the window, by "
+            "much or little. `context_window` of Qwen2.5-7B is the trained one; the advertised "
+            "one is in `claimed_window`. Re-ranking is an NDCG@10, the others give partial credit."
+        ),
+    ),
+    DatasetInfo(
         name="lceg_ruler",
         rows=637,
         tasks=13,
