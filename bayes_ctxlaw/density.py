@@ -10,6 +10,7 @@ data know is a score, and of two parameters that make it one can do the work of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -204,7 +205,11 @@ class _Builder:
         block, traded, by_stratum = self.geometry.blocks[name], [], None
         unit: Any = 1.0
         if name == "beta":
-            block, traded = self._of_slope(block)
+            # What the data know is the slope of log S_n, not its exponent.
+            block, traded = self._less(block, self._log_slope)
+        elif name == "D":
+            # And of D what it is at the compute of a stratum.
+            block, traded = self._less(block, self._log_relief)
         elif name == "delta":
             by_stratum = self._of_window_ends(block)
         elif name == "A":
@@ -243,9 +248,11 @@ class _Builder:
         self.kept[name] = value, dim
         return value
 
-    def _of_slope(self, block: Block) -> tuple[Block, list[Node]]:
-        """Beta's measurement: what the data know is the slope of log S_n, not its exponent."""
-        now, then = (self._log_slope(totals) for totals in (self.totals, self.at_mode))
+    def _less(
+        self, block: Block, known_with: Callable[[dict[str, Any]], Any]
+    ) -> tuple[Block, list[Node]]:
+        """A measurement of a parameter plus something that came before it."""
+        now, then = (known_with(totals) for totals in (self.totals, self.at_mode))
         at_mode = [
             np.broadcast_to(_average(average, then), span.stop - span.start)
             for average, span in zip(block.averages, block.spans, strict=True)
@@ -259,6 +266,10 @@ class _Builder:
         if "rho" in totals:
             log_slope = log_slope + log_saturation(-totals["rho"], "power")
         return log_slope
+
+    def _log_relief(self, totals: dict[str, Any]) -> Any:
+        """Log of what compute makes of the loss inside the window."""
+        return -_exp(totals["psi"]) * self.x
 
     def _of_window_ends(self, block: Block) -> tuple[Any, Any]:
         """Delta's measurement: the log-odds of the penalty where the scores show it.
@@ -299,7 +310,7 @@ class _Builder:
     def _log_context(self, totals: dict[str, Any]) -> Any:
         """Log S_n L of every observation."""
         rows, of_rows = self.strata.index, {}
-        for name in ("B", "beta", "rho", "D", "eta"):
+        for name in ("B", "beta", "rho", "D", "psi", "eta"):
             if name in totals:
                 value = totals[name]
                 of_rows[name] = value if value.shape[-1] == 1 else value[..., rows]

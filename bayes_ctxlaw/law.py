@@ -30,7 +30,7 @@ ZERO_CONTEXTS = ("free", "none")
 DILUTIONS = ("window", "none")
 """Whether the score may fall as prompts get longer, inside the window."""
 
-PARAMETERS = ("A", "alpha", "B", "beta", "rho", "D", "eta", "kappa", "delta")
+PARAMETERS = ("A", "alpha", "B", "beta", "rho", "D", "psi", "eta", "kappa", "delta")
 """The parameters of the law, in the order of its formula."""
 
 
@@ -60,7 +60,7 @@ class LawTerms:
         Whether the context term starts from a share of its own, rho, or from 0 as the paper's.
     dilution : {"window", "none"}
         Whether the score may fall inside the window as it fills, as it does where a prompt holds
-        distractors: ``1 / (1 + D (n / n_ctx)^eta)``.
+        distractors: ``1 / (1 + D C^-psi (n / n_ctx)^eta)``.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class LawTerms:
         if self.zero_context == "none":
             absent |= {"rho"}
         if self.dilution == "none":
-            absent |= {"D", "eta"}
+            absent |= {"D", "psi", "eta"}
         return tuple(name for name in PARAMETERS if name not in absent)
 
 
@@ -276,19 +276,23 @@ def log_context(
     return log_saturation(log_u, kind)
 
 
-def log_dilution(log_d: Any, eta: Any, w: Any) -> Any:
+def log_dilution(log_d: Any, eta: Any, w: Any, psi: Any = 0.0, x: Any = 0.0) -> Any:
     r"""Logarithm of the factor by which scores fall inside the window as it fills.
 
     .. math::
 
-        L = \frac{1}{1 + D e^{\eta w}}
+        L = \frac{1}{1 + D e^{\eta w - \psi x}}
 
     Parameters
     ----------
     log_d, eta : array or tensor
-        Its level at the end of the nominal window, and exponent.
+        Its level at the end of the nominal window and the reference compute, and exponent in
+        prompt tokens.
     w : array or tensor
         log(prompt tokens / context window).
+    psi, x : array or tensor
+        Exponent in compute, and log(compute / reference): of two models that are lost in the
+        prompt, the larger one less so.
 
     Returns
     -------
@@ -300,7 +304,7 @@ def log_dilution(log_d: Any, eta: Any, w: Any) -> Any:
     >>> float(np.exp(log_dilution(0.0, 1.0, 0.0)))
     0.5
     """
-    return log_saturation(-(log_d + eta * w), "power")
+    return log_saturation(psi * x - (log_d + eta * w), "power")
 
 
 def log_by_length(parameters: Mapping[str, Any], design: Mapping[str, Any], terms: LawTerms) -> Any:
@@ -313,7 +317,13 @@ def log_by_length(parameters: Mapping[str, Any], design: Mapping[str, Any], term
         terms.context_term,
     )
     if "log_D" in parameters:
-        log_s = log_s + log_dilution(parameters["log_D"], parameters["eta"], design["w"])
+        log_s = log_s + log_dilution(
+            parameters["log_D"],
+            parameters["eta"],
+            design["w"],
+            parameters["psi"],
+            design["x"],
+        )
     return log_s
 
 
@@ -483,9 +493,9 @@ def mean_score(
     Parameters
     ----------
     parameters : mapping
-        ``"log_A"``, ``"alpha"``, ``"log_B"``, ``"beta"``; ``"logit_rho"``, ``"log_D"`` and
-        ``"eta"`` where the law has them; for the log-logistic penalty ``"kappa"`` and ``"delta"``.
-        Arrays or tensors that broadcast with the design.
+        ``"log_A"``, ``"alpha"``, ``"log_B"``, ``"beta"``; ``"logit_rho"``, ``"log_D"``,
+        ``"psi"`` and ``"eta"`` where the law has them; for the log-logistic penalty ``"kappa"``
+        and ``"delta"``. Arrays or tensors that broadcast with the design.
     design : mapping
         ``"x"`` log compute and ``"z"`` log prompt tokens, each over its reference; ``"w"`` log
         of prompt tokens over window; ``"chance"``. Optional: ``"w_sd"``; for the token

@@ -21,7 +21,7 @@ from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.law import LawTerms, law_arguments, mean_score
 from bayes_ctxlaw.priors import Prior, scale_name
 
-ORDER = ("alpha", "D", "eta", "B", "rho", "beta", "kappa", "delta", "A")
+ORDER = ("alpha", "psi", "D", "eta", "B", "rho", "beta", "kappa", "delta", "A")
 """Parameters as they are sampled: what one trades off against comes before it."""
 
 _STEP = 1e-4  # of the numerical derivative of P by each of the totals

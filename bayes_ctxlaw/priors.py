@@ -102,7 +102,7 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
     low, high : float
         5 % and 95 % points, on the natural scale of the parameter.
     kind : {"lognormal", "logitnormal", "window"}
-        ``"lognormal"`` for A, alpha, B, beta, D, eta and kappa, ``"logitnormal"`` for rho,
+        ``"lognormal"`` for A, alpha, B, beta, D, psi, eta and kappa, ``"logitnormal"`` for rho,
         ``"window"`` for delta.
 
     Returns
@@ -217,6 +217,7 @@ POPULATION: Mapping[str, Prior] = {
     "beta": Prior("lognormal", math.log(0.8), 0.7),
     "rho": Prior("logitnormal", -2.0, 1.5),
     "D": between(0.005, 0.3),
+    "psi": between(0.1, 1.0),
     "eta": between(0.3, 1.5),
     # Sharper than the loss within a window is (eta): a blunt end would be another name for that
     # loss, and foretell that no window ends.
@@ -226,7 +227,7 @@ POPULATION: Mapping[str, Prior] = {
 """Default priors of the population values of the parameters, at the references."""
 
 LEVEL_SCALES: Mapping[str, float] = {
-    "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "rho": 1.0, "D": 1.0, "eta": 0.3,
+    "A": 1.0, "alpha": 0.3, "B": 0.7, "beta": 0.5, "rho": 1.0, "D": 1.0, "psi": 0.3, "eta": 0.3,
     "kappa": 0.4, "delta": 0.5,
 }  # fmt: skip
 """Default half-normal scale of the effects of task, family and technique, by parameter."""

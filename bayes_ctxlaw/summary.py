@@ -10,8 +10,8 @@ from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.specification import Specification
 
 _SYMBOLS = {
-    "A": "A", "alpha": "α", "B": "B", "beta": "β", "rho": "ρ", "D": "D", "eta": "η",
-    "kappa": "κ", "delta": "δ",
+    "A": "A", "alpha": "α", "B": "B", "beta": "β", "rho": "ρ", "D": "D", "psi": "ψ",
+    "eta": "η", "kappa": "κ", "delta": "δ",
 }  # fmt: skip
 _MEANING = {
     "A": "compute term at the reference compute",
@@ -19,7 +19,8 @@ _MEANING = {
     "B": "context term at the reference prompt length",
     "beta": "its exponent in prompt tokens",
     "rho": "share of B that needs no prompt",
-    "D": "loss inside the window, as odds at its nominal end",
+    "D": "loss inside the window, as odds at its nominal end and the reference compute",
+    "psi": "how that falls with compute: its exponent, with the sign turned",
     "eta": "its exponent in prompt tokens",
     "kappa": "penalty sharpness on the log ratio of prompt to window",
     "delta": "effective window, log ratio to the nominal one",
@@ -40,7 +41,7 @@ def formula(terms: LawTerms) -> str:
     compute = forms[terms.compute_term].format(u="A·C^α")
     context = forms[terms.context_term].format(u=u)
     if terms.dilution == "window":
-        context += "/(1 + D·(n/n_ctx)^η)"
+        context += "/(1 + D·C^−ψ·(n/n_ctx)^η)"
     product = f"γ + (1 − γ)·{compute}·{context}"
     if terms.penalty == "none":
         return f"P = {product}"

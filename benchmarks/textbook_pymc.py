@@ -47,7 +47,8 @@ def _mean_score(data: Data, total: dict[str, Any]) -> Any:
         rise = pt.softplus(rise - total["rho"]) - pt.softplus(-total["rho"])
     inside = compute * pm.math.sigmoid(total["B"] + rise)
     if "D" in total:
-        inside = inside * pm.math.sigmoid(-total["D"] - pt.exp(total["eta"]) * data.w)
+        lost = total["D"] + pt.exp(total["eta"]) * data.w - pt.exp(total["psi"]) * data.x
+        inside = inside * pm.math.sigmoid(-lost)
     # Below 0 the effective window moves at a quarter of the rate; 0.1 rounds the corner.
     delta = 0.25 * total["delta"] + 0.075 * pt.softplus(total["delta"] / 0.1)
     window = pm.math.sigmoid(-pt.exp(total["kappa"]) * (data.w - delta))

@@ -322,7 +322,7 @@ class TestTerms:
     def test_parameters_of_each_form(self):
         for terms in EVERY_FORM:
             extra = ("rho",) if terms.zero_context == "free" else ()
-            extra += ("D", "eta") if terms.dilution == "window" else ()
+            extra += ("D", "psi", "eta") if terms.dilution == "window" else ()
             extra += ("kappa", "delta") if terms.penalty == "log_logistic" else ()
             assert terms.parameters == ("A", "alpha", "B", "beta", *extra)
 
@@ -393,11 +393,17 @@ class TestContext:
 
     def test_dilution_lowers_the_score_as_the_window_fills(self):
         terms = LawTerms(dilution="window")
-        parameters = SENSIBLE | {"log_D": -3.0, "eta": 0.8}
-        design = within_window(z=np.zeros(3)) | {"w": np.array([-9.0, -1.0, 0.0])}
+        parameters = SENSIBLE | {"log_D": -3.0, "psi": 0.5, "eta": 0.8}
+        design = within_window(z=np.zeros(3)) | {"w": np.array([-9.0, -1.0, 0.0]), "x": 0.0}
         with_it = mean_score(parameters, design, terms)
         without = mean_score(SENSIBLE, design, LawTerms())
         assert with_it == pytest.approx(without / (1 + np.exp([-10.2, -3.8, -3.0])))
+
+    def test_with_more_compute_it_lowers_the_score_less(self):
+        parameters = SENSIBLE | {"log_D": -1.0, "psi": 0.5, "eta": 0.8}
+        design = within_window(z=np.zeros(3)) | {"w": np.zeros(3), "x": np.array([-2.0, 0.0, 4.0])}
+        lost = mean_score(SENSIBLE, design, LawTerms()) / mean_score(parameters, design)
+        assert lost == pytest.approx(1 + np.exp([0.0, -1.0, -3.0]))
 
 
 class TestWindowEnd:

@@ -53,7 +53,7 @@ class TestPrinting:
         text = str(law)
         assert "C relative to 1e+22 FLOPs" in text
         assert "student_t (chosen from the scores)" in text
-        assert "task on A, α, B, β, ρ, D, η, κ, δ: 2 labels" in text
+        assert "task on A, α, B, β, ρ, D, ψ, η, κ, δ: 2 labels" in text
         assert "family on A, α, B, β: one label, in the population value" in text
         assert "technique on A, B, β, D, κ, δ: not in the data" in text
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SYMBOLS = {
-    "A": "A", "alpha": "α", "B": "B", "beta": "β", "rho": "ρ", "D": "D", "eta": "η",
+    "A": "A", "alpha": "α", "B": "B", "beta": "β", "rho": "ρ", "D": "D", "psi": "ψ", "eta": "η",
     "kappa": "κ", "delta": "δ",
 }  # fmt: skip
 SHOWN = ("effect", "value")
