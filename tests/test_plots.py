@@ -338,7 +338,8 @@ def test_checkpoints_of_different_size_are_one_compute_curve(obs):
 def test_effects_have_a_panel_a_parameter_with_its_scale(law):
     axes = plot_effects(law)
     titles = [ax.get_xlabel() for ax in axes]
-    on = ["log A", "log α", "log B", "log β", "the log-odds of ρ", "log D", "log η", "log κ"]
+    on = ["log A", "log α", "log B", "log β", "the log-odds of ρ", "log D", "log ψ",
+          "log η", "log κ"]  # fmt: skip
     assert titles[:-1] == [f"effect on {name}" for name in on]
     assert titles[-1] == "effect on δ\n(natural log units of the window)"
     assert {"50 % equal-tailed", "90 % equal-tailed"} <= set(legend_texts(axes))
@@ -375,7 +376,7 @@ def test_values_are_the_population_times_the_effect(law):
     axes = plot_effects(law, show="value")
     assert axes[0].get_xlabel() == "A (log axis)"
     assert axes[0].get_xscale() == "log"
-    assert axes[8].get_xscale() == "linear"
+    assert axes[9].get_xscale() == "linear"
 
 
 def test_interactions_are_named_as_in_the_groups(law):
