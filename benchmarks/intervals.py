@@ -104,6 +104,11 @@ def main() -> None:
             if len(table):
                 table = table[(table["row"] != row) | (table["forecaster"] != name)]
             table = pd.concat([table, pd.DataFrame([line])], ignore_index=True)
+            # In the order of this script, whatever was run when.
+            for column, order in (("forecaster", FORECASTERS), ("row", ROWS)):
+                table = table.sort_values(
+                    column, key=lambda v, o=list(order): v.map(o.index), kind="stable"
+                )
             table.to_csv(options.out, index=False, float_format="%.4g")
             print(
                 f"{row} | {name}: {found['coverage']:.3f} of {int(found['points'])} covered, width "
