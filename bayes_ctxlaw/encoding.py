@@ -329,12 +329,12 @@ class Encoding:
             )
         return out
 
-    def untried(self, ds: xr.Dataset) -> np.ndarray:
+    def untried(self, ds: xr.Dataset, past: np.ndarray) -> np.ndarray:
         """How much nearer to the window's end rows are than prompts of their own checkpoint were.
 
         Natural logarithm of the ratio to the window, at least 0; counted from `APPROACH` at the
         earliest, as shorter prompts show nothing of an end, and for a checkpoint that the fit
-        never saw. What is beyond the data of the task is left out: ``beyond`` counts it.
+        never saw. What is beyond the data of the task, `past` as from ``beyond``, is left out.
         """
         nearest = np.full(ds.sizes["obs_id"], APPROACH)
         if "llm" in ds:
@@ -342,7 +342,7 @@ class Encoding:
         ratio = np.log(ds["prompt_tokens"].values.astype(float)) - np.log(
             ds["context_window"].values.astype(float)
         )
-        away = ratio - np.maximum(nearest, APPROACH) - self.beyond(ds)["w"][1]
+        away = ratio - np.maximum(nearest, APPROACH) - past
         return np.where(away > 1e-9, away, 0.0)
 
     def extrapolation(self, ds: xr.Dataset) -> dict[str, np.ndarray]:

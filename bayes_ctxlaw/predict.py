@@ -201,7 +201,9 @@ class Predictor:
             zip(combination.tolist(), design["x"].tolist(), tasks.tolist(), strict=True)
         )
         beyond = self.encoding.beyond(at)
-        untried = self.encoding.untried(at) if "llm" in self.levels(kind) else None
+        untried = None
+        if "llm" in self.levels(kind):
+            untried = self.encoding.untried(at, beyond["w"][1])
         kept: dict[int, dict[str, np.ndarray]] = {}
         for block, first in enumerate(range(0, len(tasks), _BLOCK)):
             rows = slice(first, first + _BLOCK)

@@ -9,7 +9,7 @@ from bayes_ctxlaw.encoding import Encoding, level_labels
 from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.specification import Specification
 
-_SYMBOLS = {
+SYMBOLS = {
     "A": "A", "alpha": "α", "B": "B", "beta": "β", "rho": "ρ", "D": "D", "psi": "ψ",
     "eta": "η", "kappa": "κ", "delta": "δ",
 }  # fmt: skip
@@ -91,14 +91,14 @@ def describe(
             seen = {0: ": not in the data", 1: ": one label, in the population value"}.get(
                 count, f": {count} labels"
             )
-        lines.append(f"  {level} on {', '.join(_SYMBOLS[p] for p in parameters)}{seen}")
+        lines.append(f"  {level} on {', '.join(SYMBOLS[p] for p in parameters)}{seen}")
     lines.append("Priors")
     width = max(len(name) for name in spec.priors)
     for name, prior in spec.priors.items():
         parameter = name.split("_")[0]
-        if name not in _SYMBOLS and parameter not in spec.terms.parameters and "_" in name:
+        if name not in SYMBOLS and parameter not in spec.terms.parameters and "_" in name:
             continue
-        if name in _SYMBOLS and name not in spec.terms.parameters:
+        if name in SYMBOLS and name not in spec.terms.parameters:
             continue
         meaning = f"   ({_MEANING[name]})" if name in _MEANING else ""
         lines.append(f"  {name:<{width}}  {prior}{meaning}")

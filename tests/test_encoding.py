@@ -147,7 +147,7 @@ class TestUntried:
         encoding = Encoding(1.0, 1.0, {"task": ("qa",)}, {}, spans, SHOWN)
         at = grid(task="qa", llm=llm, compute=1e21, prompt_tokens=1000.0 * ratio,
                   context_window=1000.0)  # fmt: skip
-        return encoding.untried(at)
+        return encoding.untried(at, encoding.beyond(at)["w"][1])
 
     @pytest.mark.parametrize(
         ("llm", "ratio", "expected"),

@@ -11,14 +11,11 @@ from bayes_ctxlaw.encoding import level_dim
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.law import PARAMETERS, natural
 from bayes_ctxlaw.plots import _axes, _style
+from bayes_ctxlaw.summary import SYMBOLS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SYMBOLS = {
-    "A": "A", "alpha": "α", "B": "B", "beta": "β", "rho": "ρ", "D": "D", "psi": "ψ", "eta": "η",
-    "kappa": "κ", "delta": "δ",
-}  # fmt: skip
 SHOWN = ("effect", "value")
 MAX_LABELS = 60
 _INNER_PROB = 0.5
