@@ -103,6 +103,18 @@ class Block:
         return max(span.stop for span in self.spans)
 
     @property
+    def links(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of an unknown that stands apart and another that some stratum has, in order.
+
+        And which of them each stratum has, (stratum, part) from the second part on.
+        """
+        alone, others = self.members[:, :1], self.members[:, 1:]
+        codes = (alone * self.size + others).astype(np.int64)
+        found, which = np.unique(codes, return_inverse=True)
+        pairs = np.stack(np.divmod(found, self.size), axis=1)
+        return pairs, which.reshape(codes.shape)
+
+    @property
     def averages(self) -> tuple[Averages, ...]:
         """Averages over the strata of each label, part by part, by what they say."""
         return tuple(

@@ -272,6 +272,33 @@ def _scores(at: int, ints: int, cols: int, words: Any, reals: Any, work: Any, gr
 
 
 @_jit
+def _subtract(target: Any, at: int, factor: float, source: Any, start: int, n: int) -> None:
+    """Subtract a multiple of `n` values from others.
+
+    Unsigned places need no look at whether they count from the end, so that this runs in vectors.
+    """
+    to, of = np.uint64(at), np.uint64(start)
+    for k in range(np.uint64(n)):
+        target[to + k] -= factor * source[of + k]
+
+
+@_jit
+def _dot(a: Any, a_at: int, b: Any, b_at: int, n: int) -> float:
+    """Sum of products, in four sums that need not wait for one another."""
+    at_a, at_b, four = np.uint64(a_at), np.uint64(b_at), np.uint64(4)
+    s0 = s1 = s2 = s3 = 0.0
+    for q in range(np.uint64(n // 4)):
+        i, j = at_a + four * q, at_b + four * q
+        s0 += a[i] * b[j]
+        s1 += a[i + np.uint64(1)] * b[j + np.uint64(1)]
+        s2 += a[i + np.uint64(2)] * b[j + np.uint64(2)]
+        s3 += a[i + np.uint64(3)] * b[j + np.uint64(3)]
+    for k in range(np.uint64(n - n % 4), np.uint64(n)):
+        s0 += a[at_a + k] * b[at_b + k]
+    return (s0 + s1) + (s2 + s3)
+
+
+@_jit
 def _block(out: int, at: int, ints: int, cols: int, words: Any, reals: Any, work: Any) -> float:
     r"""Unknowns v of a block, from u, and the log of the prior of v as a density of u.
 
@@ -281,16 +308,17 @@ def _block(out: int, at: int, ints: int, cols: int, words: Any, reals: Any, work
         ξ = C'^-1 (C^-1 D h + u),        log p = −|ξ|²/2 − m/2 log 2π − log det C
 
     K and h are numbers, and h falls with what is traded off against; or they are sums over strata,
-    each a measurement of the sum of its unknowns. The first `apart` unknowns are independent of
-    one another: their part of C is diagonal.
+    each a measurement of the sum of its unknowns. Then the first `apart` unknowns have nothing to
+    do with one another, and each with few of the rest (`links`): of their columns of C only the
+    diagonal (`root`) and the entries of its links (`cross`) are there. What they leave of M for
+    the rest is taken apart in `upper`, C' row by row.
     """
     m, parts, apart, u = words[at], words[at + 1], words[at + 2], words[at + 3]
     strata, traded, pull = words[at + 4], words[at + 5], cols + words[at + 6]
-    known, response, member = cols + words[at + 7], cols + words[at + 8], ints + words[at + 9]
-    end = len(work)
-    weight, step_w = _at(words[at + 10], end), words[at + 11]
-    value_at, step_v = _at(words[at + 12], end), words[at + 13]
-    d, xi, y, z, h, c = out + m, out + 2 * m, out + 3 * m, out + 4 * m, out + 5 * m, out + 6 * m
+    known, response = cols + words[at + 7], cols + words[at + 8]
+    end, rest = len(work), m - apart
+    d, xi, y, z, h = out + m, out + 2 * m, out + 3 * m, out + 4 * m, out + 5 * m
+    upper, total = out + 6 * m, -m * _HALF_LOG_2PI
     i = 0
     for part in range(parts):
         row = at + 14 + 4 * part
@@ -300,61 +328,123 @@ def _block(out: int, at: int, ints: int, cols: int, words: Any, reals: Any, work
             work[y + i] = work[mean + j * words[row + 3]]  # for the moment: what is traded off
             i += 1
     if strata:
-        for i in range(m):
-            work[h + i] = 0.0
-            for j in range(i if i < apart else 0, i + 1):
-                work[c + i * m + j] = 0.0
-        for s in range(strata):
-            w, value, row = (
-                work[weight + s * step_w],
-                work[value_at + s * step_v],
-                member + s * parts,
-            )
-            for a in range(parts):
-                i = words[row + a]
-                work[h + i] += w * value
-                for b in range(parts):
-                    if words[row + b] <= i:
-                        work[c + i * m + words[row + b]] += w
+        _measure(out, at, ints, words, work)
+        total -= _take_apart(out, at, ints, words, work)
     else:
         for i in range(m):
             value = reals[pull + i]
             if traded:
-                row = response + i * m
-                for j in range(m):
-                    value -= reals[row + j] * work[y + j]
+                value -= _dot(reals, response + i * m, work, y, m)
             work[h + i] = value
-            for j in range(i if i < apart else 0, i + 1):
-                work[c + i * m + j] = reals[known + i * m + j]
-    total = -m * _HALF_LOG_2PI
-    for i in range(m):
-        first, row, scale = i if i < apart else 0, c + i * m, work[d + i]
-        g = scale * work[h + i]
-        for j in range(first, i):
-            value, other = scale * work[row + j] * work[d + j], c + j * m
-            for k in range(j if j < apart else 0, j):
-                value -= work[row + k] * work[other + k]
-            value /= work[other + j]
-            work[row + j] = value
-            g -= value * work[z + j]
-        value = 1.0 + scale * scale * work[row + i]
-        for k in range(first, i):
-            value -= work[row + k] * work[row + k]
-        root = math.sqrt(value)
-        work[row + i] = root
-        work[z + i] = g / root
+            work[z + i] = work[d + i] * value
+            row, scale = upper + i * m, work[d + i]
+            for j in range(i, m):
+                work[row + j] = scale * work[d + j] * reals[known + i * m + j]
+            work[row + i] += 1.0
+    for j in range(rest):
+        row = upper + j * rest
+        root = math.sqrt(work[row + j])
         total -= math.log(root)
+        work[row + j] = root
+        value = work[z + apart + j] / root
+        work[z + apart + j] = value
+        _subtract(work, z + apart + j + 1, value / root, work, row + j + 1, rest - j - 1)
+        for i in range(j + 1, rest):
+            work[row + i] /= root
+        for i in range(j + 1, rest):
+            _subtract(work, upper + i * rest + i, work[row + i], work, row + i, rest - i)
     for i in range(m):
         work[y + i] = work[z + i] + work[u + i]
-        work[xi + i] = work[y + i]
-    for i in range(m - 1, -1, -1):
-        row = c + i * m
-        value = work[xi + i] / work[row + i]
-        work[xi + i] = value
-        for k in range(i if i < apart else 0, i):
-            work[xi + k] -= work[row + k] * value
-        total -= 0.5 * value * value
-        work[out + i] = work[d + i] * value
+    for j in range(rest - 1, -1, -1):
+        row, place = upper + j * rest, apart + j
+        value = work[y + place] - _dot(work, row + j + 1, work, xi + place + 1, rest - j - 1)
+        work[xi + place] = value / work[row + j]
+    if apart:
+        first, link, root, cross = _cross(out, at, ints, words)
+        for i in range(apart):
+            value = work[y + i]
+            for e in range(words[first + i], words[first + i + 1]):
+                value -= work[cross + e] * work[xi + words[link + e]]
+            work[xi + i] = value / work[root + i]
+    for i in range(m):
+        work[out + i] = work[d + i] * work[xi + i]
+        total -= 0.5 * work[xi + i] * work[xi + i]
+    return total
+
+
+@_jit
+def _cross(out: int, at: int, ints: int, words: Any) -> tuple[int, int, int, int]:
+    """Where the links of the unknowns that stand apart are: their beginnings, and the others.
+
+    And in the workspace: their diagonal of C and entries of its columns, after the pieces of K.
+    """
+    m, apart = words[at], words[at + 2]
+    first, link = ints + words[at + 7], ints + words[at + 8]
+    root = out + 6 * m + 2 * (m - apart) * (m - apart)
+    return first, link, root, root + apart
+
+
+@_jit
+def _measure(out: int, at: int, ints: int, words: Any, work: Any) -> None:
+    """K and h of a block whose measurement is made of strata."""
+    m, parts, apart, end = words[at], words[at + 1], words[at + 2], len(work)
+    member, pair = ints + words[at + 9], ints + words[at + 6]
+    weight, step_w = _at(words[at + 10], end), words[at + 11]
+    value_at, step_v = _at(words[at + 12], end), words[at + 13]
+    rest, h = m - apart, out + 5 * m
+    first, _, _, cross = _cross(out, at, ints, words)
+    known, links = out + 6 * m + rest * rest, words[first + apart]
+    own, shared = cross + links, cross + links + apart
+    for i in range(m):
+        work[h + i] = 0.0
+    for i in range(rest * rest):
+        work[known + i] = 0.0
+    for i in range(apart + links):
+        work[own + i] = 0.0
+    for s in range(words[at + 4]):
+        row, of_pair = member + s * parts, pair + s * (parts - 1)
+        w, value = work[weight + s * step_w], work[value_at + s * step_v]
+        work[own + words[row]] += w
+        work[h + words[row]] += w * value
+        for a in range(1, parts):
+            i = words[row + a]
+            work[h + i] += w * value
+            work[shared + words[of_pair + a - 1]] += w
+            for b in range(1, parts):
+                if words[row + b] >= i:
+                    work[known + (i - apart) * rest + words[row + b] - apart] += w
+
+
+@_jit
+def _take_apart(out: int, at: int, ints: int, words: Any, work: Any) -> float:
+    """What stands apart, taken out of M and of D h; returns its part of log det C."""
+    m, apart = words[at], words[at + 2]
+    d, z, h, upper, rest = out + m, out + 4 * m, out + 5 * m, out + 6 * m, m - apart
+    first, link, root, cross = _cross(out, at, ints, words)
+    known, own = upper + rest * rest, cross + words[first + apart]
+    shared, total = own + apart, 0.0
+    for k in range(rest):
+        work[z + apart + k] = work[d + apart + k] * work[h + apart + k]
+        row, scale = upper + k * rest, work[d + apart + k]
+        for j in range(k, rest):
+            work[row + j] = scale * work[d + apart + j] * work[known + k * rest + j]
+        work[row + k] += 1.0
+    for i in range(apart):
+        scale = work[d + i]
+        value = math.sqrt(1.0 + scale * scale * work[own + i])
+        work[root + i] = value
+        total += math.log(value)
+        pull = scale * work[h + i] / value
+        work[z + i] = pull
+        for e in range(words[first + i], words[first + i + 1]):
+            k = words[link + e]
+            entry = scale * work[d + k] * work[shared + e] / value
+            work[cross + e] = entry
+            work[z + k] -= entry * pull
+            # Links are in order: what came before has the lower row of the two.
+            for f in range(words[first + i], e + 1):
+                j = words[link + f] - apart
+                work[upper + j * rest + k - apart] -= entry * work[cross + f]
     return total
 
 
@@ -364,54 +454,69 @@ def _block_backward(
 ) -> None:
     """Hand the gradient of a block on to u, to the scales and to what the measurement is made of.
 
-    With ȳ = C^-1 ξ̄ and ḡ = C'^-1 ȳ, the gradient by C is −tril(ξ ȳ' + ḡ z') − diag(1/C), so that
-    P = tril(C' C̄) needs no product of matrices: its entries are −(y_i ȳ_j + ȳ_i z_j). The gradient
-    by M is T C^-1 / 2 with T = C'^-1 (P + P'), and what a scale changes of M is told by the
-    diagonals of T C' and T C^-1.
+    The steps of `_block` the other way round; the gradient of each value is in the place of the
+    gradient that the value has in the workspace, but that by C^-1 D h of `rest`, which is at once
+    solved for the gradient by D h.
     """
     m, parts, apart, u = words[at], words[at + 1], words[at + 2], words[at + 3]
     strata, traded, response = words[at + 4], words[at + 5], cols + words[at + 8]
-    d, xi, y, z, h, c = out + m, out + 2 * m, out + 3 * m, out + 4 * m, out + 5 * m, out + 6 * m
-    by_y, by_g, end = y, z, len(work)  # ȳ and ḡ: in the gradient's places of y and z
+    d, xi, y, z, h = out + m, out + 2 * m, out + 3 * m, out + 4 * m, out + 5 * m
+    upper, rest, end = out + 6 * m, m - apart, len(work)
     for i in range(m):
-        row = c + i * m
-        value = grad[out + i] * work[d + i] - work[xi + i]
-        for k in range(i if i < apart else 0, i):
-            value -= work[row + k] * grad[by_y + k]
-        value /= work[row + i]
-        grad[by_y + i] = value
-        grad[by_g + i] = value
-        grad[u + i] += value
-    for i in range(m - 1, -1, -1):
-        row = c + i * m
-        value = grad[by_g + i] / work[row + i]
-        grad[by_g + i] = value
-        for k in range(i if i < apart else 0, i):
-            grad[by_g + k] -= work[row + k] * value
-    # C^-1, row by row, in the gradient's places of C.
+        grad[d + i] = work[xi + i] * grad[out + i]
+        grad[y + i] = grad[out + i] * work[d + i] - work[xi + i]
+    if apart:
+        first, link, root, cross = _cross(out, at, ints, words)
+        for i in range(apart):
+            value = grad[y + i] / work[root + i]
+            grad[y + i] = value
+            grad[root + i] = -value * work[xi + i]
+            for e in range(words[first + i], words[first + i + 1]):
+                grad[y + words[link + e]] -= work[cross + e] * value
+                grad[cross + e] = -value * work[xi + words[link + e]]
+    for j in range(rest):
+        row, place = upper + j * rest, apart + j
+        value = grad[y + place] / work[row + j]
+        grad[y + place] = value
+        _subtract(grad, y + place + 1, value, work, row + j + 1, rest - j - 1)
     for i in range(m):
-        row, first = c + i * m, i if i < apart else 0
-        inverse = 1.0 / work[row + i]
-        for k in range(first, i):
-            value, other = work[row + k] * inverse, c + k * m
-            for j in range(k if k < apart else 0, k + 1):
-                grad[row + j] -= value * grad[other + j]
-        grad[row + i] = inverse
-    i = 0
-    for part in range(parts):
-        row = at + 14 + 4 * part
-        scale = _at(words[row + 1], end)
-        for _ in range(words[row]):
-            by_m = _diagonals(i, m, apart, c, y, z, c + m * m, work, grad)
-            grad[scale] += by_m / work[d + i]
-            grad[scale] += work[h + i] * grad[by_g + i] + work[xi + i] * grad[out + i]
-            i += 1
+        grad[u + i] += grad[y + i]
+        grad[z + i] = grad[y + i]
+    for j in range(rest - 1, -1, -1):
+        row, place = upper + j * rest, apart + j
+        value = grad[z + place] - _dot(work, row + j + 1, grad, z + place + 1, rest - j - 1)
+        grad[z + place] = value / work[row + j]
+    _matrix_backward(out, at, words, work, grad)
+    if apart:
+        _apart_backward(out, at, ints, words, work, grad)
+    known = cols + words[at + 7]
+    for i in range(apart, m):
+        # M holds K twice below the diagonal; of the symmetric gradient each half is taken once.
+        row, place = upper + (i - apart) * rest, upper + rest * rest + (i - apart) * rest
+        value = grad[z + i] * work[h + i]
+        if strata:
+            for j in range(rest):
+                k = place + j if j >= i - apart else upper + rest * rest + j * rest + i - apart
+                value += grad[row + j] * work[d + apart + j] * work[k]
+                grad[place + j] = grad[row + j] * work[d + i] * work[d + apart + j]
+            grad[place + i - apart] *= 0.5
+        else:
+            for j in range(m):
+                value += grad[row + j] * work[d + j] * reals[known + i * m + j]
+        grad[d + i] += value
+        grad[h + i] = grad[z + i] * work[d + i]
     if strata:
         _strata_backward(out, at, ints, words, work, grad)
+    i = 0
+    for part in range(parts):
+        scale = _at(words[at + 14 + 4 * part + 1], end)
+        for _ in range(words[at + 14 + 4 * part]):
+            grad[scale] += grad[d + i]
+            i += 1
     if traded == 0:
         return
     for i in range(m):
-        slope, at_row = work[d + i] * grad[by_g + i], response + i * m
+        slope, at_row = grad[h + i], response + i * m
         for part in range(parts):
             row = at + 14 + 4 * part
             mean, step = _at(words[row + 2], end), words[row + 3]
@@ -421,58 +526,81 @@ def _block_backward(
 
 
 @_jit
-def _diagonals(
-    i: int, m: int, apart: int, c: int, y: int, z: int, t: int, work: Any, grad: Any
-) -> float:
-    """Entry i of the diagonal of T C' less that of T C^-1; row i of T stays in the workspace."""
-    # Sums down column i of C^-1: of y and ȳ beyond k, of ȳ and z before it.
-    beyond_y = beyond_by_y = before_by_y = before_z = 0.0
-    beyond_y += grad[c + i * m + i] * work[y + i]
-    beyond_by_y += grad[c + i * m + i] * grad[y + i]
-    for j in range(max(i + 1, apart), m):
-        beyond_y += grad[c + j * m + i] * work[y + j]
-        beyond_by_y += grad[c + j * m + i] * grad[y + j]
-    total, row = 0.0, c + i * m
-    for q in range(m - apart + 1 if i < apart else m):
-        k = q if i >= apart else (i if q == 0 else apart + q - 1)
-        k_y, k_by_y, k_z = work[y + k], grad[y + k], work[z + k]
-        own = grad[c + k * m + i] if k >= i else 0.0
-        beyond_y -= own * k_y
-        beyond_by_y -= own * k_by_y
-        value = k_by_y * (beyond_y + before_z) + k_z * beyond_by_y + k_y * before_by_y
-        value = -value - own * (k_y * k_by_y + k_by_y * k_z + 1.0)
-        work[t + i * m + k] = value
-        before_by_y += own * k_by_y
-        before_z += own * k_z
-        if k <= i:
-            total += value * work[row + k]
-        if k >= i:
-            total -= value * own
-    return total
+def _matrix_backward(out: int, at: int, words: Any, work: Any, grad: Any) -> None:
+    """The gradient by what `_block` makes `upper` of, symmetric, its diagonal twice what it is."""
+    m, apart = words[at], words[at + 2]
+    xi, y, z = out + 2 * m + apart, out + 3 * m + apart, out + 4 * m + apart
+    upper, rest = out + 6 * m, m - apart
+    for j in range(rest - 1, -1, -1):
+        row = upper + j * rest
+        for k in range(j, rest):
+            grad[row + k] = 0.0
+        _subtract(grad, row + j, grad[y + j], work, xi + j, rest - j)
+        _subtract(grad, row + j, work[z + j], grad, z + j, rest - j)
+        for i in range(j + 1, rest):
+            below = upper + i * rest + j + 1
+            _subtract(grad, row + j + 1, work[row + i], grad, below, rest - j - 1)
+        root = work[row + j]
+        value = grad[row + j] - 1.0 / root
+        value -= _dot(grad, row + j + 1, work, row + j + 1, rest - j - 1) / root
+        grad[row + j] = value / root
+        for k in range(j + 1, rest):
+            value = grad[row + k] / root
+            grad[row + k] = value
+            grad[upper + k * rest + j] = value
+
+
+@_jit
+def _apart_backward(out: int, at: int, ints: int, words: Any, work: Any, grad: Any) -> None:
+    """The same for `_take_apart`: gradients by the diagonal of K, by its links and by h."""
+    m, apart = words[at], words[at + 2]
+    d, z, h, upper, rest = out + m, out + 4 * m, out + 5 * m, out + 6 * m, m - apart
+    first, link, root, cross = _cross(out, at, ints, words)
+    own = cross + words[first + apart]
+    shared = own + apart
+    for i in range(apart):
+        scale, value = work[d + i], work[root + i]
+        by_pull, by_root, by_scale = grad[z + i], grad[root + i] - 1.0 / value, 0.0
+        for e in range(words[first + i], words[first + i + 1]):
+            k, entry = words[link + e], work[cross + e]
+            by_entry = grad[cross + e] - grad[z + k] * work[z + i]
+            by_pull -= grad[z + k] * entry
+            row = upper + (k - apart) * rest - apart
+            for f in range(words[first + i], words[first + i + 1]):
+                by_entry -= grad[row + words[link + f]] * work[cross + f]
+            grad[shared + e] = by_entry * scale * work[d + k] / value
+            grad[d + k] += by_entry * scale * work[shared + e] / value
+            by_scale += by_entry * work[d + k] * work[shared + e] / value
+            by_root -= by_entry * entry / value
+        by_root -= by_pull * work[z + i] / value
+        grad[h + i] = by_pull * scale / value
+        by_diagonal = 0.5 * by_root / value
+        grad[own + i] = by_diagonal * scale * scale
+        by_scale += by_pull * work[h + i] / value + 2.0 * by_diagonal * scale * work[own + i]
+        grad[d + i] += by_scale
 
 
 @_jit
 def _strata_backward(out: int, at: int, ints: int, words: Any, work: Any, grad: Any) -> None:
     """The gradient of a block by the weights and values of its strata."""
-    m, parts, apart = words[at], words[at + 1], words[at + 2]
-    member, end = ints + words[at + 9], len(work)
+    m, parts, apart, end = words[at], words[at + 1], words[at + 2], len(work)
+    member, pair = ints + words[at + 9], ints + words[at + 6]
     weight, step_w = _at(words[at + 10], end), words[at + 11]
     value_at, step_v = _at(words[at + 12], end), words[at + 13]
-    d, by_g, c, t = out + m, out + 4 * m, out + 6 * m, out + 6 * m + m * m
+    rest, h = m - apart, out + 5 * m
+    first, _, _, cross = _cross(out, at, ints, words)
+    known, own = out + 6 * m + rest * rest, cross + words[first + apart]
+    shared = own + apart
     for s in range(words[at + 4]):
-        row, by_h, by_w = member + s * parts, 0.0, 0.0
-        for a in range(parts):
+        row, of_pair = member + s * parts, pair + s * (parts - 1)
+        by_w, by_h = grad[own + words[row]], grad[h + words[row]]
+        for a in range(1, parts):
             i = words[row + a]
-            by_h += work[d + i] * grad[by_g + i]
-            for b in range(parts):
-                j = words[row + b]
-                if j > i:
-                    continue
-                # Entry (i, j) of T C^-1: of column j of C^-1, from the diagonal down.
-                entry = work[t + i * m + j] * grad[c + j * m + j]
-                for k in range(max(j + 1, apart), m):
-                    entry += work[t + i * m + k] * grad[c + k * m + j]
-                by_w += entry * work[d + i] * work[d + j] * (0.5 if i == j else 1.0)
+            by_h += grad[h + i]
+            by_w += grad[shared + words[of_pair + a - 1]]
+            for b in range(1, parts):
+                if words[row + b] >= i:
+                    by_w += grad[known + (i - apart) * rest + words[row + b] - apart]
         grad[weight + s * step_w] += by_w + by_h * work[value_at + s * step_v]
         grad[value_at + s * step_v] += by_h * work[weight + s * step_w]
 

@@ -214,17 +214,25 @@ class Tape:
         weight, value = map(self.node, by_stratum or (0.0, 0.0))
         strata = len(block.members) if by_stratum else 0
         head = [m, len(block.spans), block.apart, at, strata, int(bool(traded))]
-        for values in (block.pull, block.precision, block.response):
-            head.append(self._place("columns", np.ascontiguousarray(values).ravel()))
-        head.append(self._place("integers", np.ascontiguousarray(block.members).ravel()))
+        if by_stratum:
+            links, pairs = block.links
+            beginnings = np.searchsorted(links[:, 0], np.arange(block.apart + 1))
+            tables = [("integers", part) for part in (pairs, beginnings, links[:, 1])]
+        else:
+            tables = [("columns", v) for v in (block.pull, block.precision, block.response)]
+            links = np.zeros((0, 2))
+        for pool, values in [*tables, ("integers", block.members)]:
+            head.append(self._place(pool, np.ascontiguousarray(values).ravel()))
         for node in (weight, value):
             head += [node.place, int(node.size > 1)]
         for i, span in enumerate(block.spans):
             mean = self.node(traded[i] if traded else 0.0)
             head += [span.stop - span.start, self.node(scales[i]).place]
             head += [mean.place, int(mean.size > 1)]
-        # The results, and what the kernel keeps on the way to them: five vectors, two matrices.
-        self.used += m * (6 + 2 * m)
+        # The results, and what the kernel keeps on the way to them: five vectors, two matrices of
+        # what does not stand apart, and of what does the diagonals and links of C and of K.
+        rest = m - block.apart
+        self.used += 6 * m + 2 * rest * rest + 2 * (block.apart + len(links))
         table = self._place("integers", np.array(head, dtype=np.int64))
         self.steps.append([Op.BLOCK, place, m, table, 0, 0, 0, 0, 0])
         return [Node(self, place + s.start, s.stop - s.start) for s in block.spans]

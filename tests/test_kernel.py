@@ -65,6 +65,18 @@ class TestFunctions:
             assert abs(by_phi * phi) < 1e-6 + near  # the slope by log phi
 
 
+def lone_block(rng):
+    """Five labels that have nothing to do with one another, and nothing beside them."""
+    return Block(
+        levels=("llm",),
+        spans=(slice(0, 5),),
+        members=np.arange(12)[:, None] % 5,
+        weight=rng.uniform(0.0, 30.0, 12),
+        value=rng.standard_normal(12),
+        apart=5,
+    )
+
+
 def random_block(rng, by_stratum):
     """A population value, five labels of one level and three of another, in twelve strata."""
     spans = slice(0, 5), slice(5, 6), slice(6, 9)
@@ -115,6 +127,21 @@ def test_a_block_is_the_normal_posterior_of_its_measurement(by_stratum):
     prior = -0.5 * (v / d) @ (v / d) - np.log(d).sum() - 4.5 * np.log(2.0 * np.pi)
     stretch = 0.5 * np.linalg.slogdet(covariance)[1]
     assert kernel.evaluate(program, u)[0] == pytest.approx(prior + stretch, rel=1e-10)
+
+
+def test_labels_without_anything_beside_them_are_placed_one_by_one():
+    rng = np.random.default_rng(5)
+    block, scale, u = lone_block(rng), 0.7, rng.standard_normal(5)
+    tape = Tape(5)
+    program = tape.program(tape.block(block, 0, [scale], (), (block.weight, block.value)))
+    precision = scale**-2 + np.bincount(block.members[:, 0], block.weight)
+    pull = np.bincount(block.members[:, 0], block.weight * block.value)
+    v = pull / precision + u / np.sqrt(precision)
+    np.testing.assert_allclose(kernel.expanded(program, u), v, rtol=1e-12)
+    prior = -0.5 * (v / scale) @ (v / scale) - 5 * np.log(scale) - 2.5 * np.log(2.0 * np.pi)
+    found, slope = kernel.evaluate(program, u)
+    assert found == pytest.approx(prior - 0.5 * np.log(precision).sum(), rel=1e-12)
+    np.testing.assert_allclose(slope, -v / scale**2 / np.sqrt(precision), rtol=1e-12)
 
 
 def test_the_gradient_of_a_block_reaches_all_that_its_measurement_is_made_of():
