@@ -283,6 +283,38 @@ def _subtract(target: Any, at: int, factor: float, source: Any, start: int, n: i
 
 
 @_jit
+def _subtract_rows(
+    target: Any,
+    at: int,
+    n: int,
+    factors: Any,
+    factor: int,
+    step: int,
+    rows: Any,
+    start: int,
+    length: int,
+    count: int,
+) -> None:
+    """Subtract from `n` values multiples of `count` rows that lie `length` apart.
+
+    Four rows at a time: what is subtracted from is read and written only once for these.
+    """
+    to, j = np.uint64(at), 0
+    while j + 4 <= count:
+        a, b = factors[factor + j * step], factors[factor + (j + 1) * step]
+        c, d = factors[factor + (j + 2) * step], factors[factor + (j + 3) * step]
+        of_a, of_b = np.uint64(start + j * length), np.uint64(start + (j + 1) * length)
+        of_c, of_d = np.uint64(start + (j + 2) * length), np.uint64(start + (j + 3) * length)
+        for k in range(np.uint64(n)):
+            some = a * rows[of_a + k] + b * rows[of_b + k]
+            target[to + k] -= some + (c * rows[of_c + k] + d * rows[of_d + k])
+        j += 4
+    while j < count:
+        _subtract(target, at, factors[factor + j * step], rows, start + j * length, n)
+        j += 1
+
+
+@_jit
 def _dot(a: Any, a_at: int, b: Any, b_at: int, n: int) -> float:
     """Sum of products, in four sums that need not wait for one another."""
     at_a, at_b, four = np.uint64(a_at), np.uint64(b_at), np.uint64(4)
@@ -342,17 +374,16 @@ def _block(out: int, at: int, ints: int, cols: int, words: Any, reals: Any, work
                 work[row + j] = scale * work[d + j] * reals[known + i * m + j]
             work[row + i] += 1.0
     for j in range(rest):
-        row = upper + j * rest
+        row, n = upper + j * rest, rest - j
+        _subtract_rows(work, row + j, n, work, upper + j, rest, work, upper + j, rest, j)
         root = math.sqrt(work[row + j])
         total -= math.log(root)
+        for k in range(j, rest):
+            work[row + k] /= root
         work[row + j] = root
         value = work[z + apart + j] / root
         work[z + apart + j] = value
-        _subtract(work, z + apart + j + 1, value / root, work, row + j + 1, rest - j - 1)
-        for i in range(j + 1, rest):
-            work[row + i] /= root
-        for i in range(j + 1, rest):
-            _subtract(work, upper + i * rest + i, work[row + i], work, row + i, rest - i)
+        _subtract(work, z + apart + j + 1, value, work, row + j + 1, n - 1)
     for i in range(m):
         work[y + i] = work[z + i] + work[u + i]
     for j in range(rest - 1, -1, -1):
@@ -537,9 +568,8 @@ def _matrix_backward(out: int, at: int, words: Any, work: Any, grad: Any) -> Non
             grad[row + k] = 0.0
         _subtract(grad, row + j, grad[y + j], work, xi + j, rest - j)
         _subtract(grad, row + j, work[z + j], grad, z + j, rest - j)
-        for i in range(j + 1, rest):
-            below = upper + i * rest + j + 1
-            _subtract(grad, row + j + 1, work[row + i], grad, below, rest - j - 1)
+        n, below = rest - j - 1, upper + (j + 1) * rest + j + 1
+        _subtract_rows(grad, row + j + 1, n, work, row + j + 1, 1, grad, below, rest, n)
         root = work[row + j]
         value = grad[row + j] - 1.0 / root
         value -= _dot(grad, row + j + 1, work, row + j + 1, rest - j - 1) / root
