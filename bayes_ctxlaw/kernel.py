@@ -485,9 +485,9 @@ def _block_backward(
 ) -> None:
     """Hand the gradient of a block on to u, to the scales and to what the measurement is made of.
 
-    The steps of `_block` the other way round; the gradient of each value is in the place of the
-    gradient that the value has in the workspace, but that by C^-1 D h of `rest`, which is at once
-    solved for the gradient by D h.
+    The steps of `_block` the other way round. The gradient by each value that the workspace holds
+    is in the same place among the gradients; that of z, of what does not stand apart, is by D h
+    instead, which z is solved from.
     """
     m, parts, apart, u = words[at], words[at + 1], words[at + 2], words[at + 3]
     strata, traded, response = words[at + 4], words[at + 5], cols + words[at + 8]
@@ -665,15 +665,15 @@ def _forward(
         return 0.0
     if op == _LOG_SATURATION:
         for i in range(n):
-            work[out + i] = _saturation(work[a + i], extra)[0]
+            work[out + i], work[out + n + i] = _saturation(work[a + i], extra)
         return 0.0
     if op == _LOG_RISE:
         for i in range(n):
-            work[out + i] = _rise(work[a + i], extra)[0]
+            work[out + i], work[out + n + i] = _rise(work[a + i], extra)
         return 0.0
     if op == _UNSATURATE:
         for i in range(n):
-            work[out + i] = _unsaturation(work[a + i], extra)[0]
+            work[out + i], work[out + n + i] = _unsaturation(work[a + i], extra)
         return 0.0
     b, sb = _at(words[step + 5], end), words[step + 6]
     if op == _ADD:
@@ -758,15 +758,9 @@ def _backward(
         group, share = ints + words[ints + extra], cols + words[ints + extra + 1]
         for i in range(length):
             grad[a + i] += reals[share + i] * grad[out + words[group + i]]
-    elif op == _LOG_SATURATION:
+    elif op == _LOG_SATURATION or op == _LOG_RISE or op == _UNSATURATE:
         for i in range(n):
-            grad[a + i] += grad[out + i] * _saturation(work[a + i], extra)[1]
-    elif op == _LOG_RISE:
-        for i in range(n):
-            grad[a + i] += grad[out + i] * _rise(work[a + i], extra)[1]
-    elif op == _UNSATURATE:
-        for i in range(n):
-            grad[a + i] += grad[out + i] * _unsaturation(work[a + i], extra)[1]
+            grad[a + i] += grad[out + i] * work[out + n + i]
 
 
 @_jit

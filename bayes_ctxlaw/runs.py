@@ -24,6 +24,10 @@ target run into, and diverge.
 QUICK_STEPS, MOST_STEPS = 2, 6
 """Steps for every draw of the quick run, and of the longer one at most."""
 
+_QUICK_DEPTH, _DEPTH = 10, 12
+"""Doublings of leapfrog steps at most. Where the posterior narrows, steps tuned for a target of
+0.99 need more than a thousand of them to turn round."""
+
 _MARGIN = 2.0  # of effective draws over those wanted: what a run says of the next is rough
 
 _AGAIN = (
@@ -74,7 +78,7 @@ def sample_enough(
         As ``sampling.sample``.
     """
 
-    def run(steps: int, target: float) -> xr.DataTree:
+    def run(steps: int, target: float, depth: int) -> xr.DataTree:
         target = target if target_accept is None else target_accept
         found = sampling.sample(
             density,
@@ -82,14 +86,15 @@ def sample_enough(
             progressbar=progressbar,
             thin=steps,
             target_accept=target,
+            max_depth=depth,
             **options,
         )
         found.attrs |= {"thin": int(steps), "target_accept": float(target)}
         return found
 
     if thin is not None:
-        return run(thin, TARGET_ACCEPT)
-    first = run(QUICK_STEPS, QUICK_ACCEPT)
+        return run(thin, TARGET_ACCEPT, _DEPTH)
+    first = run(QUICK_STEPS, QUICK_ACCEPT, _QUICK_DEPTH)
     if "interrupted" in first.attrs:
         return first
     checks = judge(first)
@@ -101,7 +106,7 @@ def sample_enough(
     level = logging.WARNING if progressbar else logging.INFO
     _LOG.log(level, _AGAIN, failed, steps)
     try:
-        second = run(steps, TARGET_ACCEPT)
+        second = run(steps, TARGET_ACCEPT, _DEPTH)
     except KeyboardInterrupt:
         first.attrs["interrupted"] = (
             "a second run of the sampler was interrupted before it had drawn anything; the draws "

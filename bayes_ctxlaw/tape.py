@@ -42,6 +42,8 @@ class Op(IntEnum):
 _ADDRESSED = (Op.GATHER, Op.AVERAGE, Op.LOG_SATURATION, Op.LOG_RISE, Op.UNSATURATE)
 """Operations on one operand that have a number of their own: a form, or where a table begins."""
 
+_WITH_SLOPES = (Op.LOG_SATURATION, Op.LOG_RISE, Op.UNSATURATE)
+
 HEAD = 10  # sizes of a program, and where its parts begin
 COLUMNS = 9  # operation, result, its length, then place and stride of three operands
 
@@ -147,7 +149,8 @@ class Tape:
             return self._known[key]
         place = self.used
         if op < Op.HALF_NORMAL:
-            self.used += size
+            # The slopes are found with the values, and kept behind them.
+            self.used += 2 * size if op in _WITH_SLOPES else size
         self.steps.append([op, place, size, *step])
         self._known[key] = Node(self, place, size)
         return self._known[key]

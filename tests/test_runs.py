@@ -66,6 +66,8 @@ def test_one_that_does_not_pass_is_followed_by_a_longer_one(told, quick, steps):
     calls = told(quick, chains(300, divergences=2))
     found = runs.sample_enough(None, convergence, **SIZE)
     assert [(call["thin"], call["target_accept"]) for call in calls] == [(2, 0.95), (steps, 0.99)]
+    # Shorter steps need more of them to turn round.
+    assert calls[0]["max_depth"] < calls[1]["max_depth"]
     # It is the fit whatever comes of it: the review says so.
     assert int(found["sample_stats"]["diverging"].sum()) == 2
     assert found.attrs["thin"] == steps
