@@ -13,8 +13,36 @@ import argparse
 import time
 
 import joblib
+import numpy as np
 
 import bayes_ctxlaw as bcl
+from bayes_ctxlaw.simulate import prior_draws
+from bayes_ctxlaw.validation.simulated_fit import seeds_of
+
+
+def beside_prior(
+    found: bcl.validation.ranks.Calibration, law: bcl.ContextLaw, name: str, seed: int
+) -> str:
+    """Whether ranks that are not uniform are those of the true values in their own prior.
+
+    Where the data say next to nothing the posterior is the prior, and the true values are a sample
+    of it that may be an odd one. What their place in the prior does not account for is left.
+    """
+    truth, ranks = [], found.ranks[name].values / found.n_draws
+    for index, redrawn in found.fits["redrawn"].items():
+        rng = np.random.default_rng(seeds_of(seed, int(index), int(redrawn))[0])
+        truth.append(float(np.squeeze(prior_draws(law.spec, law.encoding, 1, rng)[name])))
+    rng = np.random.default_rng(0)
+    many = np.sort(prior_draws(law.spec, law.encoding, 100_000, rng)[name].ravel())
+    place = np.searchsorted(many, truth) / len(many)
+    r = np.corrcoef(place, ranks)[0, 1]
+    left = ranks - r * ranks.std() / place.std() * (place - 0.5)
+    error = left.std() / np.sqrt(len(left))
+    return (
+        f"{name}: true values in their own prior, by fifths "
+        f"{np.histogram(place, 5, (0, 1))[0].tolist()}, correlation with the ranks {r:.2f}; mean "
+        f"rank with a perfect sample of the prior {left.mean():.3f} ± {error:.3f}"
+    )
 
 
 def main() -> None:
@@ -48,6 +76,9 @@ def main() -> None:
             folder=options.folder,
         )
     print(found)
+    for name in found.table.index[~found.table["uniform"]]:
+        if found.ranks[name].ndim == 1:
+            print(beside_prior(found, law, name, options.seed))
     print(f"\nseconds: {time.perf_counter() - start:.0f} in all now, ", end="")
     print(f"{found.fits['seconds'].median():.1f} for a simulation (median)")
     print(f"fits longer than asked for: {(found.fits['steps'] > options.thin).sum()}")

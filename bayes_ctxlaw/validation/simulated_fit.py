@@ -61,6 +61,25 @@ class Task:
     configuration: Mapping[str, Any]
 
 
+def seeds_of(seed: int, index: int, redrawn: int) -> np.ndarray:
+    """Seeds of a simulation: of its true values, its scores, its fit and the order of ties.
+
+    Parameters
+    ----------
+    seed : int
+        Of all.
+    index : int
+        Its number.
+    redrawn : int
+        Data sets that could not be fitted before this one.
+
+    Returns
+    -------
+    ndarray of int
+    """
+    return np.random.SeedSequence([seed, index, redrawn]).generate_state(4) // 2
+
+
 def simulate_and_rank(task: Task, index: int, path: Path | None) -> dict[str, Any]:
     """Run one simulation, and write it to a file if there is a path.
 
@@ -84,7 +103,7 @@ def simulate_and_rank(task: Task, index: int, path: Path | None) -> dict[str, An
     """
     start = time.perf_counter()
     for redrawn in range(_MOST_REDRAWS):
-        seeds = np.random.SeedSequence([task.seed, index, redrawn]).generate_state(4) // 2
+        seeds = seeds_of(task.seed, index, redrawn)
         truth = prior_draws(task.simulator, task.encoding, 1, np.random.default_rng(seeds[0]))
         scores = simulate_scores(task.simulator, task.encoding, truth, task.design, int(seeds[1]))
         obs = task.design.assign(score=(OBS_DIM, scores[0]))
