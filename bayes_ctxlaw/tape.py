@@ -232,10 +232,11 @@ class Tape:
             mean = self.node(traded[i] if traded else 0.0)
             head += [span.stop - span.start, self.node(scales[i]).place]
             head += [mean.place, int(mean.size > 1)]
-        # The results, and what the kernel keeps on the way to them: five vectors, two matrices of
-        # what does not stand apart, and of what does the diagonals and links of C and of K.
-        rest = m - block.apart
-        self.used += 6 * m + 2 * rest * rest + 2 * (block.apart + len(links))
+        # The results, and what the kernel keeps on the way to them: five vectors, a matrix of what
+        # does not stand apart, or two where K has to be found first, and of what stands apart the
+        # diagonals and links of C and of K.
+        matrices, rest = 2 if by_stratum else 1, m - block.apart
+        self.used += 6 * m + matrices * rest * rest + 2 * (block.apart + len(links))
         table = self._place("integers", np.array(head, dtype=np.int64))
         self.steps.append([Op.BLOCK, place, m, table, 0, 0, 0, 0, 0])
         return [Node(self, place + s.start, s.stop - s.start) for s in block.spans]
