@@ -368,11 +368,7 @@ def _block(out: int, at: int, ints: int, cols: int, words: Any, reals: Any, work
             if traded:
                 value -= _dot(reals, response + i * m, work, y, m)
             work[h + i] = value
-            work[z + i] = work[d + i] * value
-            row, scale = upper + i * m, work[d + i]
-            for j in range(i, m):
-                work[row + j] = scale * work[d + j] * reals[known + i * m + j]
-            work[row + i] += 1.0
+        _add_prior(upper, d, h, z, m, reals, known, work)
     for j in range(rest):
         row, n = upper + j * rest, rest - j
         _subtract_rows(work, row + j, n, work, upper + j, rest, work, upper + j, rest, j)
@@ -401,6 +397,19 @@ def _block(out: int, at: int, ints: int, cols: int, words: Any, reals: Any, work
         work[out + i] = work[d + i] * work[xi + i]
         total -= 0.5 * work[xi + i] * work[xi + i]
     return total
+
+
+@_jit
+def _add_prior(
+    upper: int, d: int, h: int, z: int, n: int, matrix: Any, known: int, work: Any
+) -> None:
+    """I + D K D from the diagonal on, and D h."""
+    for i in range(n):
+        row, scale = upper + i * n, work[d + i]
+        work[z + i] = scale * work[h + i]
+        for j in range(i, n):
+            work[row + j] = scale * work[d + j] * matrix[known + i * n + j]
+        work[row + i] += 1.0
 
 
 @_jit
@@ -454,12 +463,7 @@ def _take_apart(out: int, at: int, ints: int, words: Any, work: Any) -> float:
     first, link, root, cross = _cross(out, at, ints, words)
     known, own = upper + rest * rest, cross + words[first + apart]
     shared, total = own + apart, 0.0
-    for k in range(rest):
-        work[z + apart + k] = work[d + apart + k] * work[h + apart + k]
-        row, scale = upper + k * rest, work[d + apart + k]
-        for j in range(k, rest):
-            work[row + j] = scale * work[d + apart + j] * work[known + k * rest + j]
-        work[row + k] += 1.0
+    _add_prior(upper, d + apart, h + apart, z + apart, rest, work, known, work)
     for i in range(apart):
         scale = work[d + i]
         value = math.sqrt(1.0 + scale * scale * work[own + i])
