@@ -12,10 +12,10 @@ import xarray as xr
 
 from bayes_ctxlaw import sampling
 from bayes_ctxlaw.density import Density
-from bayes_ctxlaw.judgement import ESS, ESS_PER_CHAIN
+from bayes_ctxlaw.judgement import DIVERGENCES, ESS, ESS_PER_CHAIN
 
 QUICK_ACCEPT, TARGET_ACCEPT = 0.95, 0.99
-"""NUTS' target acceptance in the quick run, and in any other.
+"""Target acceptance, and that where the quick run has divergences.
 
 Where a penalty comes out sharp, the end of a window is a wall that the longer steps of a lower
 target run into, and diverge.
@@ -23,10 +23,6 @@ target run into, and diverge.
 
 QUICK_STEPS, MOST_STEPS = 2, 6
 """Steps for every draw of the quick run, and of the longer one at most."""
-
-_QUICK_DEPTH, _DEPTH = 10, 12
-"""Doublings of leapfrog steps at most. Where the posterior narrows, steps tuned for a target of
-0.99 need more than a thousand of them to turn round."""
 
 _MARGIN = 2.0  # of effective draws over those wanted: what a run says of the next is rough
 
@@ -62,7 +58,8 @@ def sample_enough(
         Steps for every draw kept, of a single run. If None, `QUICK_STEPS` and then as many as are
         needed.
     target_accept : float, optional
-        Of every run. If None, `QUICK_ACCEPT` in the first of two and `TARGET_ACCEPT` otherwise.
+        Of every run. If None, `QUICK_ACCEPT` in the first of two, and in the second unless the
+        first has divergences; otherwise `TARGET_ACCEPT`.
     **options
         As of ``sampling.sample``.
 
@@ -78,7 +75,7 @@ def sample_enough(
         As ``sampling.sample``.
     """
 
-    def run(steps: int, target: float, depth: int) -> xr.DataTree:
+    def run(steps: int, target: float) -> xr.DataTree:
         target = target if target_accept is None else target_accept
         found = sampling.sample(
             density,
@@ -86,27 +83,27 @@ def sample_enough(
             progressbar=progressbar,
             thin=steps,
             target_accept=target,
-            max_depth=depth,
             **options,
         )
         found.attrs |= {"thin": int(steps), "target_accept": float(target)}
         return found
 
     if thin is not None:
-        return run(thin, TARGET_ACCEPT, _DEPTH)
-    first = run(QUICK_STEPS, QUICK_ACCEPT, _QUICK_DEPTH)
+        return run(thin, TARGET_ACCEPT)
+    first = run(QUICK_STEPS, QUICK_ACCEPT)
     if "interrupted" in first.attrs:
         return first
     checks = judge(first)
     if checks["passed"].all():
         return first
     steps = steps_needed(checks, ESS_PER_CHAIN * chains)
+    target = TARGET_ACCEPT if checks["value"].get(DIVERGENCES, 0) > 0 else QUICK_ACCEPT
     failed = ", ".join(checks.index[~checks["passed"]])
     # Who watches the progress sees it begin anew, and should be told why.
     level = logging.WARNING if progressbar else logging.INFO
     _LOG.log(level, _AGAIN, failed, steps)
     try:
-        second = run(steps, TARGET_ACCEPT, _DEPTH)
+        second = run(steps, target)
     except KeyboardInterrupt:
         first.attrs["interrupted"] = (
             "a second run of the sampler was interrupted before it had drawn anything; the draws "

@@ -23,6 +23,14 @@ _FEWEST_DRAWS = 4  # of a chain; with fewer there are no sample statistics
 _PILOT_ACCEPT, _PILOT_DEPTH = 0.9, 7
 """Of a run that only has to find the posterior, not to know it."""
 
+_PROBE, _PROBE_DEPTH = 60, 10
+"""Steps of tuning, and of each of two chains after it, that show where trajectories turn round."""
+
+_FURTHER, _DOUBLINGS = 1, 9
+"""Doublings beyond those, and in all at most. NUTS ends a trajectory where most of the coordinates
+have turned round; the slow ones, on which the effective draws depend, are then still on their way.
+"""
+
 
 def sampler_model(density: Density) -> Any:
     """The density as nutpie takes it: the kernel's functions and the program they run.
@@ -88,9 +96,9 @@ def sample(
     progressbar: bool,
     thin: int = 1,
     target_accept: float,
-    max_depth: int = 10,
+    max_depth: int | None = None,
 ) -> xr.DataTree:
-    """Sample a log-density.
+    """Sample a log-density by Hamiltonian Monte Carlo.
 
     Parameters
     ----------
@@ -103,8 +111,10 @@ def sample(
     thin : int
         Steps taken for every draw kept. A divergence in any of them marks the draw.
     target_accept : float
-    max_depth : int
-        A step takes at most two to this power of leapfrog steps.
+    max_depth : int, optional
+        Let each trajectory end where it turns round (NUTS), after two to this power of leapfrog
+        steps at most. If None, all have the same length: twice that at which they typically turn
+        round, which a short run of NUTS finds out, and 511 leapfrog steps at most.
 
     Returns
     -------
@@ -120,6 +130,11 @@ def sample(
         not finite where chains start; the variables are named.
     KeyboardInterrupt
         If it was interrupted before there was anything to keep.
+
+    References
+    ----------
+    Points of a trajectory of fixed length are drawn by their density, as in NUTS: Betancourt
+    (2017), arXiv:1701.02434, appendix A.
     """
     faults = [
         f"{name}={value!r} must be a whole number, at least {least}"
@@ -137,6 +152,11 @@ def sample(
         raise SpecificationError("; ".join(faults) + ".")
     import nutpie
 
+    if max_depth is None:
+        doublings = _doublings(density, target_accept=target_accept, random_seed=random_seed)
+        length = {"mindepth": doublings, "maxdepth": doublings, "check_turning": False}
+    else:
+        length = {"maxdepth": max_depth}
     interrupted = ""
     try:
         # Not blocking: a blocking call would hand over a part of the draws as if it were all.
@@ -149,8 +169,8 @@ def sample(
             progress_bar=progressbar,
             save_warmup=False,
             target_accept=target_accept,
-            maxdepth=max_depth,
             blocking=False,
+            **length,
         )
         try:
             trace = sampler.wait()
@@ -174,6 +194,9 @@ def sample(
         .rename({old: new for old, new in _STATISTICS.items() if old in trace["sample_stats"]})
     )
     stats = stats[[name for name in _KEPT if name in stats]]
+    if max_depth is None:
+        # All are as long as they may be: it says nothing of any.
+        stats = stats.drop_vars(["reached_max_treedepth", "tree_depth"])
     posterior = trace["posterior"].to_dataset()
     if thin > 1:
         flags = [name for name in ("diverging", "reached_max_treedepth") if name in stats]
@@ -255,8 +278,7 @@ def pilot(
         target_accept=_PILOT_ACCEPT,
         max_depth=_PILOT_DEPTH,
     )
-    if "interrupted" in trace.attrs:
-        raise KeyboardInterrupt("interrupted in the tuning: nothing is kept.")
+    _end_if_interrupted(trace)
     draws = trace["posterior"].to_dataset()
     over = ["chain", "draw"]
     found = {}
@@ -264,3 +286,25 @@ def pilot(
         positive = name.endswith("_sd") or name == "overdispersion"
         found[name] = (np.exp(np.log(values).mean(over)) if positive else values.mean(over)).values
     return found, float(trace["sample_stats"]["reached_max_treedepth"].mean()) < 0.5
+
+
+def _doublings(density: Density, *, target_accept: float, random_seed: int | None) -> int:
+    """Doublings of leapfrog steps of a trajectory that takes slow coordinates along."""
+    trace = sample(
+        density,
+        draws=_PROBE,
+        tune=_PROBE,
+        chains=2,
+        random_seed=random_seed,
+        progressbar=False,
+        target_accept=target_accept,
+        max_depth=_PROBE_DEPTH,
+    )
+    _end_if_interrupted(trace)
+    natural = float(np.log2(trace["sample_stats"]["n_steps"] + 1).mean())
+    return min(round(natural) + _FURTHER, _DOUBLINGS)
+
+
+def _end_if_interrupted(trace: xr.DataTree) -> None:
+    if "interrupted" in trace.attrs:
+        raise KeyboardInterrupt("interrupted in the tuning: nothing is kept.")
