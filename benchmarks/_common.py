@@ -164,12 +164,17 @@ def clocked(module: Any, name: str) -> Iterator[dict[str, float]]:
     yields holds ``"wall"`` and ``"cpu"``, or NaN if the function was never called.
     """
     original, spent = getattr(module, name), {"wall": np.nan, "cpu": np.nan}
+    running = False
 
     def timed(*args: Any, **kwargs: Any) -> Any:
-        clock = Clock()
+        nonlocal running
+        if running:  # it calls itself, and that time is counted already
+            return original(*args, **kwargs)
+        running, clock = True, Clock()
         try:
             return original(*args, **kwargs)
         finally:
+            running = False
             now = dict(zip(("wall", "cpu"), clock.read(), strict=True))
             for key, value in now.items():
                 spent[key] = value + (0.0 if np.isnan(spent[key]) else spent[key])

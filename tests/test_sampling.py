@@ -1,4 +1,4 @@
-"""Trajectories of a fixed length: the same posterior, and more effective draws of its slow parts."""
+"""Trajectories of one length: the same posterior, more effective draws of its slow parts."""
 
 import arviz as az
 import numpy as np
