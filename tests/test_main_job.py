@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import bayes_ctxlaw as bcl
+
 # Mean absolute error of the paper's method, least squares task by task, refitted on the same
 # points (arXiv:2510.14919's figures): in sample, and beyond 10k tokens when fitted below.
 LEAST_SQUARES = {
@@ -44,9 +46,17 @@ def assert_converged(law):
     assert int(stats["diverging"].sum()) == 0
 
 
-@pytest.mark.parametrize("name", ["law_all", "law_below_10k", "law_below_1e24"])
+@pytest.mark.parametrize("name", ["law_all", "law_below_10k"])
 def test_default_fits_converge(name, request):
     assert_converged(request.getfixturevalue(name))
+
+
+@pytest.mark.slow
+def test_the_default_fit_of_helmet_converges(helmet):
+    law = bcl.ContextLaw()
+    obs = helmet.isel(obs_id=np.flatnonzero(helmet["compute"].values < 1e24))
+    law.fit(obs, random_seed=20251014, progressbar=False)
+    assert_converged(law)
 
 
 def test_in_sample_error_is_below_the_published_methods(law_all, montgomery):
@@ -75,8 +85,6 @@ def test_forecast_across_decades_of_compute(law_below_1e24, helmet):
 
 
 def test_saved_fit_predicts_the_same_draw_for_draw(law_below_10k, montgomery, tmp_path):
-    import bayes_ctxlaw as bcl
-
     path = law_below_10k.save(tmp_path / "fit.nc")
     again = bcl.ContextLaw.load(path)
     before = law_below_10k.predict(montgomery, samples=True)
@@ -100,8 +108,6 @@ def test_three_kinds_of_prediction_are_nested(law_below_10k, montgomery):
 
 
 def test_a_label_the_fit_never_saw_is_refused(law_below_10k, montgomery):
-    import bayes_ctxlaw as bcl
-
     new = montgomery.assign(task=("obs_id", np.full(117, "poetry", dtype=object)))
     with pytest.raises(bcl.UnknownLabelError, match=r"'poetry'.*arithmetic.*new_levels"):
         law_below_10k.predict(new)
