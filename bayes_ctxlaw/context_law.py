@@ -244,7 +244,7 @@ class ContextLaw:
             Sampler steps for every draw kept, in one run whatever comes of it. If None, 2, and in
             a second run 3 to 6; the attribute ``fit_thin`` of the posterior says how many.
         target_accept : float, optional
-            Of the sampler. If None, 0.95; 0.99 where a quick run has divergences, and with `thin`.
+            Of the sampler. If None, 0.95 in a quick run and 0.99 otherwise.
         **column_names : str
             Canonical name = own column name.
 

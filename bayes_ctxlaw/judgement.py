@@ -17,12 +17,11 @@ MIN_E_BFMI = 0.3
 """Limits of Vehtari et al. (2021) and, for E-BFMI, of Betancourt (2016, arXiv:1604.00695)."""
 
 ESS = ("smallest bulk effective sample size", "smallest tail effective sample size")
-DIVERGENCES = "divergent transitions"
 """Names of these checks."""
 
 # The names of PyMC and of nutpie for the same thing; a fit of this package has the first.
 _FLAGS = (
-    (("diverging",), DIVERGENCES),
+    (("diverging",), "divergent transitions"),
     (("reached_max_treedepth", "maxdepth_reached"), "transitions at the largest tree depth"),
 )
 

@@ -12,10 +12,10 @@ import xarray as xr
 
 from bayes_ctxlaw import sampling
 from bayes_ctxlaw.density import Density
-from bayes_ctxlaw.judgement import DIVERGENCES, ESS, ESS_PER_CHAIN
+from bayes_ctxlaw.judgement import ESS, ESS_PER_CHAIN
 
 QUICK_ACCEPT, TARGET_ACCEPT = 0.95, 0.99
-"""Target acceptance, and that where the quick run has divergences.
+"""Target acceptance in the quick run, and in any other.
 
 Where a penalty comes out sharp, the end of a window is a wall that the longer steps of a lower
 target run into, and diverge.
@@ -58,8 +58,7 @@ def sample_enough(
         Steps for every draw kept, of a single run. If None, `QUICK_STEPS` and then as many as are
         needed.
     target_accept : float, optional
-        Of every run. If None, `QUICK_ACCEPT` in the first of two, and in the second unless the
-        first has divergences; otherwise `TARGET_ACCEPT`.
+        Of every run. If None, `QUICK_ACCEPT` in the first of two and `TARGET_ACCEPT` otherwise.
     **options
         As of ``sampling.sample``.
 
@@ -97,13 +96,12 @@ def sample_enough(
     if checks["passed"].all():
         return first
     steps = steps_needed(checks, ESS_PER_CHAIN * chains)
-    target = TARGET_ACCEPT if checks["value"].get(DIVERGENCES, 0) > 0 else QUICK_ACCEPT
     failed = ", ".join(checks.index[~checks["passed"]])
     # Who watches the progress sees it begin anew, and should be told why.
     level = logging.WARNING if progressbar else logging.INFO
     _LOG.log(level, _AGAIN, failed, steps)
     try:
-        second = run(steps, target)
+        second = run(steps, TARGET_ACCEPT)
     except KeyboardInterrupt:
         first.attrs["interrupted"] = (
             "a second run of the sampler was interrupted before it had drawn anything; the draws "
