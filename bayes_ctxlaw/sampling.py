@@ -268,17 +268,14 @@ def pilot(
     bool
         Whether most steps ended by themselves and not at the largest tree depth.
     """
-    trace = sample(
+    trace = _short_run(
         density,
-        draws=max(steps // 2, 4),
+        draws=max(steps // 2, _FEWEST_DRAWS),
         tune=max(steps - steps // 2, 1),
-        chains=2,
         random_seed=random_seed,
-        progressbar=False,
         target_accept=_PILOT_ACCEPT,
         max_depth=_PILOT_DEPTH,
     )
-    _end_if_interrupted(trace)
     draws = trace["posterior"].to_dataset()
     over = ["chain", "draw"]
     found = {}
@@ -290,21 +287,21 @@ def pilot(
 
 def _doublings(density: Density, *, target_accept: float, random_seed: int | None) -> int:
     """Doublings of leapfrog steps of a trajectory that takes slow coordinates along."""
-    trace = sample(
+    trace = _short_run(
         density,
         draws=_PROBE,
         tune=_PROBE,
-        chains=2,
         random_seed=random_seed,
-        progressbar=False,
         target_accept=target_accept,
         max_depth=_PROBE_DEPTH,
     )
-    _end_if_interrupted(trace)
     natural = float(np.log2(trace["sample_stats"]["n_steps"] + 1).mean())
     return min(round(natural) + _FURTHER, _DOUBLINGS)
 
 
-def _end_if_interrupted(trace: xr.DataTree) -> None:
+def _short_run(density: Density, **options: Any) -> xr.DataTree:
+    """Two chains of NUTS of which nothing is kept; interrupted, they end the fit."""
+    trace = sample(density, chains=2, progressbar=False, **options)
     if "interrupted" in trace.attrs:
         raise KeyboardInterrupt("interrupted in the tuning: nothing is kept.")
+    return trace
