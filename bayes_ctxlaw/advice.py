@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_ctxlaw.judgement import convergence, sampled, values_in_words
+from bayes_ctxlaw.judgement import DIVERGENCES, convergence, sampled, values_in_words
 from bayes_ctxlaw.prior_influence import CONFLICT, STRONG_PRIOR
 from bayes_ctxlaw.priors import Prior
 from bayes_ctxlaw.schema import OBS_DIM
@@ -47,8 +47,8 @@ _NOT_CONVERGED = {
     "lowest E-BFMI": "The chains move too slowly between the centre and the tails, often where a "
     "scale is close to 0: narrow the prior of the scale of a level with few labels, or take that "
     "level out of `groups`.",
-    "divergent transitions": "The sampler could not follow the posterior everywhere: fit again "
-    "with a larger `tune`, and if that does not help, narrow the widest priors.",
+    DIVERGENCES: "The sampler could not follow the posterior everywhere: fit again with a larger "
+    "`target_accept`, such as 0.999, and if that does not help, narrow the widest priors.",
     "transitions at the largest tree depth": "The sampler was stopped before it could turn round: "
     "fit again with a larger `tune`, and if that does not help, narrow the widest priors.",
 }

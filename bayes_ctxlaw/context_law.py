@@ -242,9 +242,10 @@ class ContextLaw:
             Show progress.
         thin : int, optional
             Sampler steps for every draw kept, in one run whatever comes of it. If None, 2, and in
-            a second run 3 to 6; the attribute ``fit_thin`` of the posterior says how many.
+            any further run 2 to 6; the attribute ``fit_thin`` of the posterior says how many.
         target_accept : float, optional
-            Of the sampler. If None, 0.95 in a quick run and 0.99 otherwise.
+            Of the sampler. If None, 0.95 in a quick run, 0.99 in a second or with ``thin``, and
+            0.998 in a third, for chains of which nothing fails but that some diverged.
         **column_names : str
             Canonical name = own column name.
 

@@ -19,9 +19,12 @@ MIN_E_BFMI = 0.3
 ESS = ("smallest bulk effective sample size", "smallest tail effective sample size")
 """Names of these checks."""
 
+DIVERGENCES = "divergent transitions"
+"""Name of this one."""
+
 # The names of PyMC and of nutpie for the same thing; a fit of this package has the first.
 _FLAGS = (
-    (("diverging",), "divergent transitions"),
+    (("diverging",), DIVERGENCES),
     (("reached_max_treedepth", "maxdepth_reached"), "transitions at the largest tree depth"),
 )
 

@@ -1,10 +1,12 @@
-"""Sample as long as it takes: a quick run, and a longer one where its chains do not pass."""
+"""Sample as long as it takes: a quick run, and a more careful one where its chains do not pass."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -12,23 +14,23 @@ import xarray as xr
 
 from bayes_ctxlaw import sampling
 from bayes_ctxlaw.density import Density
-from bayes_ctxlaw.judgement import ESS, ESS_PER_CHAIN
+from bayes_ctxlaw.judgement import DIVERGENCES, ESS, ESS_PER_CHAIN
 
-QUICK_ACCEPT, TARGET_ACCEPT = 0.95, 0.99
-"""Target acceptance in the quick run, and in any other.
+QUICK_ACCEPT, TARGET_ACCEPT, CAREFUL_ACCEPT = 0.95, 0.99, 0.998
+"""Target acceptance in the quick run, in the next, and where even that diverges.
 
-Where a penalty comes out sharp, the end of a window is a wall that the longer steps of a lower
-target run into, and diverge.
+Where a penalty comes out sharp, or the loss inside the window may be anything up to some edge,
+there is a wall that the longer steps of a lower target run into, and diverge.
 """
 
 QUICK_STEPS, MOST_STEPS = 2, 6
-"""Steps for every draw of the quick run, and of the longer one at most."""
+"""Steps for every draw of the quick run, and of any other at most."""
 
 _MARGIN = 2.0  # of effective draws over those wanted: what a run says of the next is rough
 
 _AGAIN = (
-    "A quick run does not pass (%s). Sampling again, with %d steps for every draw; after Ctrl-C "
-    "the run that took more steps is kept."
+    "The chains do not pass (%s). Sampling again, with a target acceptance of %g and %d steps for "
+    "every draw; after Ctrl-C the run that took more steps is kept."
 )
 
 _LOG = logging.getLogger(__name__)
@@ -44,7 +46,10 @@ def sample_enough(
     target_accept: float | None = None,
     **options: Any,
 ) -> xr.DataTree:
-    """Sample a log-density until its chains pass, in two runs at most.
+    """Sample a log-density until its chains pass, in three runs at most.
+
+    The second takes shorter leapfrog steps, and as many transitions as the first shows to be
+    needed. A third is for one that passes but for divergences, with steps shorter still.
 
     Parameters
     ----------
@@ -53,12 +58,14 @@ def sample_enough(
         Checks of a run, as from ``judgement.convergence``.
     chains : int
     progressbar : bool
-        Show progress, and say why there is a second run.
+        Show progress, and say why there is another run.
     thin : int, optional
         Steps for every draw kept, of a single run. If None, `QUICK_STEPS` and then as many as are
         needed.
     target_accept : float, optional
-        Of every run. If None, `QUICK_ACCEPT` in the first of two and `TARGET_ACCEPT` otherwise.
+        Of every run; there is no other where it would be the same over again. If None,
+        `TARGET_ACCEPT` in a single run, and otherwise first `QUICK_ACCEPT` and last
+        `CAREFUL_ACCEPT`.
     **options
         As of ``sampling.sample``.
 
@@ -75,7 +82,6 @@ def sample_enough(
     """
 
     def run(steps: int, target: float) -> xr.DataTree:
-        target = target if target_accept is None else target_accept
         found = sampling.sample(
             density,
             chains=chains,
@@ -88,61 +94,75 @@ def sample_enough(
         return found
 
     if thin is not None:
-        return run(thin, TARGET_ACCEPT)
-    first = run(QUICK_STEPS, QUICK_ACCEPT)
-    if "interrupted" in first.attrs:
-        return first
-    checks = judge(first)
-    if checks["passed"].all():
-        return first
-    steps = steps_needed(checks, ESS_PER_CHAIN * chains)
-    failed = ", ".join(checks.index[~checks["passed"]])
-    # Who watches the progress sees it begin anew, and should be told why.
-    level = logging.WARNING if progressbar else logging.INFO
-    _LOG.log(level, _AGAIN, failed, steps)
+        return run(thin, TARGET_ACCEPT if target_accept is None else target_accept)
+    targets = [QUICK_ACCEPT, TARGET_ACCEPT, CAREFUL_ACCEPT]
+    if target_accept is not None:
+        targets = [target_accept, target_accept]
+    steps = QUICK_STEPS
+    found = run(steps, targets[0])
+    for number, (before, target) in enumerate(pairwise(targets)):
+        if "interrupted" in found.attrs:
+            break
+        checks = judge(found)
+        failed = list(checks.index[~checks["passed"]])
+        needed = steps_needed(checks, ESS_PER_CHAIN * chains, steps)
+        # A second run was as long as it may be; a third is of shorter leapfrog steps only.
+        hopeless = number > 0 and failed != [DIVERGENCES]
+        if not failed or hopeless or (needed, target) == (steps, before):
+            break
+        steps = needed
+        # Who watches the progress sees it begin anew, and should be told why.
+        level = logging.WARNING if progressbar else logging.INFO
+        _LOG.log(level, _AGAIN, ", ".join(failed), target, steps)
+        found = _another(partial(run, steps, target), found, failed)
+    return found
+
+
+def _another(run: Callable[[], xr.DataTree], found: xr.DataTree, failed: list[str]) -> xr.DataTree:
+    """Another run; of an interrupted one and that before, the one that took more steps."""
     try:
-        second = run(steps, TARGET_ACCEPT)
+        new = run()
     except KeyboardInterrupt:
-        first.attrs["interrupted"] = (
-            "a second run of the sampler was interrupted before it had drawn anything; the draws "
-            f"of the first are kept, which fails: {failed}"
-        )
-        return first
-    if "interrupted" in second.attrs and _steps(second) < _steps(first):
-        first.attrs["interrupted"] = (
-            f"a second run of the sampler was interrupted early; the draws of the first are kept, "
-            f"which fails: {failed}"
-        )
-        return first
-    return second
+        when = "before it had drawn anything"
+    else:
+        if "interrupted" not in new.attrs or _steps(new) >= _steps(found):
+            return new
+        when = "early"
+    found.attrs["interrupted"] = (
+        f"another run of the sampler was interrupted {when}; the draws of the run before it are "
+        f"kept, which fails: {', '.join(failed)}"
+    )
+    return found
 
 
-def steps_needed(checks: pd.DataFrame, wanted: float) -> int:
+def steps_needed(checks: pd.DataFrame, wanted: float, taken: int) -> int:
     """Steps for every draw that would give a run enough effective draws.
 
     Parameters
     ----------
     checks : pandas.DataFrame
-        Of a quick run, from ``judgement.convergence``.
+        Of a run, from ``judgement.convergence``.
     wanted : float
         Effective draws.
+    taken : int
+        Steps for every draw of that run.
 
     Returns
     -------
     int
-        From 3 to `MOST_STEPS`; the latter as well where the run cannot say.
+        From `QUICK_STEPS` to `MOST_STEPS`; the latter as well where the run cannot say.
 
     Examples
     --------
     >>> checks = pd.DataFrame({"value": [320.0, 640.0]}, index=ESS)
-    >>> steps_needed(checks, 400)
+    >>> steps_needed(checks, 400, taken=2)
     5
     """
     least = checks.loc[list(ESS), "value"].min(skipna=False)
-    enough = QUICK_STEPS * _MARGIN * wanted
+    enough = taken * _MARGIN * wanted
     if not least > enough / MOST_STEPS:
         return MOST_STEPS
-    return max(QUICK_STEPS + 1, math.ceil(enough / least))
+    return max(QUICK_STEPS, math.ceil(enough / least))
 
 
 def _steps(trace: xr.DataTree) -> int:

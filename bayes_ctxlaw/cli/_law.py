@@ -52,8 +52,8 @@ Thin = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Sampler steps for every draw kept. [default: 2; if that does not pass, once more "
-        "with 3 to 6]",
+        help="Sampler steps for every draw kept. [default: 2; if that does not pass, again "
+        "with 2 to 6]",
     ),
 ]
 
