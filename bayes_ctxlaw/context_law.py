@@ -284,7 +284,7 @@ class ContextLaw:
             thin=thin,
             target_accept=target_accept,
         )
-        told |= {name: trace.attrs.pop(name) for name in ("thin", "target_accept")}
+        told |= {name: trace.attrs.pop(name) for name in ("thin", "target_accept", "doublings")}
         self._seed = seed
         self.idata = self._tree(trace)
         self.idata["posterior"].attrs |= {f"fit_{k}": np.asarray(v).item() for k, v in told.items()}

@@ -48,8 +48,9 @@ def sample_enough(
 ) -> xr.DataTree:
     """Sample a log-density until its chains pass, in three runs at most.
 
-    The second takes shorter leapfrog steps, and as many transitions as the first shows to be
-    needed. A third is for one that passes but for divergences, with steps shorter still.
+    The second takes shorter leapfrog steps, and where effective draws are lacking as many
+    transitions as the first shows to be needed. A third is for one that passes but for
+    divergences, with leapfrog steps shorter still.
 
     Parameters
     ----------
@@ -81,13 +82,14 @@ def sample_enough(
         As ``sampling.sample``.
     """
 
-    def run(steps: int, target: float) -> xr.DataTree:
+    def run(steps: int, target: float, doublings: int | None = None) -> xr.DataTree:
         found = sampling.sample(
             density,
             chains=chains,
             progressbar=progressbar,
             thin=steps,
             target_accept=target,
+            doublings=doublings,
             **options,
         )
         found.attrs |= {"thin": int(steps), "target_accept": float(target)}
@@ -105,16 +107,18 @@ def sample_enough(
             break
         checks = judge(found)
         failed = list(checks.index[~checks["passed"]])
-        needed = steps_needed(checks, ESS_PER_CHAIN * chains, steps)
-        # A second run was as long as it may be; a third is of shorter leapfrog steps only.
-        hopeless = number > 0 and failed != [DIVERGENCES]
-        if not failed or hopeless or (needed, target) == (steps, before):
-            break
-        steps = needed
+        if failed and failed != [DIVERGENCES]:
+            if number > 0:
+                break  # it was as long as it may be; a third is of shorter leapfrog steps only
+            steps = steps_needed(checks, ESS_PER_CHAIN * chains)
+        elif not failed or target == before:
+            break  # it passes, or would diverge over again
+        # Every target halves the leapfrog steps, about: trajectories of twice as many reach as far.
+        doublings = min(found.attrs["doublings"] + (target > before), sampling.MOST_DOUBLINGS)
         # Who watches the progress sees it begin anew, and should be told why.
         level = logging.WARNING if progressbar else logging.INFO
         _LOG.log(level, _AGAIN, ", ".join(failed), target, steps)
-        found = _another(partial(run, steps, target), found, failed)
+        found = _another(partial(run, steps, target, doublings), found, failed)
     return found
 
 
@@ -135,34 +139,32 @@ def _another(run: Callable[[], xr.DataTree], found: xr.DataTree, failed: list[st
     return found
 
 
-def steps_needed(checks: pd.DataFrame, wanted: float, taken: int) -> int:
+def steps_needed(checks: pd.DataFrame, wanted: float) -> int:
     """Steps for every draw that would give a run enough effective draws.
 
     Parameters
     ----------
     checks : pandas.DataFrame
-        Of a run, from ``judgement.convergence``.
+        Of a quick run, from ``judgement.convergence``.
     wanted : float
         Effective draws.
-    taken : int
-        Steps for every draw of that run.
 
     Returns
     -------
     int
-        From `QUICK_STEPS` to `MOST_STEPS`; the latter as well where the run cannot say.
+        From 3 to `MOST_STEPS`; the latter as well where the run cannot say.
 
     Examples
     --------
     >>> checks = pd.DataFrame({"value": [320.0, 640.0]}, index=ESS)
-    >>> steps_needed(checks, 400, taken=2)
+    >>> steps_needed(checks, 400)
     5
     """
     least = checks.loc[list(ESS), "value"].min(skipna=False)
-    enough = taken * _MARGIN * wanted
+    enough = QUICK_STEPS * _MARGIN * wanted
     if not least > enough / MOST_STEPS:
         return MOST_STEPS
-    return max(QUICK_STEPS, math.ceil(enough / least))
+    return max(QUICK_STEPS + 1, math.ceil(enough / least))
 
 
 def _steps(trace: xr.DataTree) -> int:

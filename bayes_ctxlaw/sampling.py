@@ -26,7 +26,7 @@ _PILOT_ACCEPT, _PILOT_DEPTH = 0.9, 7
 _PROBE, _PROBE_DEPTH = 60, 10
 """Steps of tuning, and of each of two chains after it, that show where trajectories turn round."""
 
-_FURTHER, _DOUBLINGS = 1, 9
+_FURTHER, MOST_DOUBLINGS = 1, 9
 """Doublings beyond those, and in all at most. NUTS ends a trajectory where most of the coordinates
 have turned round; the slow ones, on which the effective draws depend, are then still on their way.
 """
@@ -97,6 +97,7 @@ def sample(
     thin: int = 1,
     target_accept: float,
     max_depth: int | None = None,
+    doublings: int | None = None,
 ) -> xr.DataTree:
     """Sample a log-density by Hamiltonian Monte Carlo.
 
@@ -113,13 +114,16 @@ def sample(
     target_accept : float
     max_depth : int, optional
         Let each trajectory end where it turns round (NUTS), after two to this power of leapfrog
-        steps at most. If None, all have the same length: twice that at which they typically turn
-        round, which a short run of NUTS finds out, and 511 leapfrog steps at most.
+        steps at most. If None, all have the same length.
+    doublings : int, optional
+        That length: two to this power of leapfrog steps. If None, twice that at which they
+        typically turn round, which a short run of NUTS finds out, and 511 leapfrog steps at most.
 
     Returns
     -------
     xarray.DataTree
-        Groups ``posterior`` (the variables of the density) and ``sample_stats``. After an
+        Groups ``posterior`` (the variables of the density) and ``sample_stats``. Where all
+        trajectories have the same length, the attribute ``doublings`` says which. After an
         interruption (Ctrl-C) the attribute ``interrupted`` says what was kept: equally many draws
         of the chains that were past their tuning.
 
@@ -153,7 +157,8 @@ def sample(
     import nutpie
 
     if max_depth is None:
-        doublings = _doublings(density, target_accept=target_accept, random_seed=random_seed)
+        if doublings is None:
+            doublings = _doublings(density, target_accept=target_accept, random_seed=random_seed)
         length = {"mindepth": doublings, "maxdepth": doublings, "check_turning": False}
     else:
         length = {"maxdepth": max_depth}
@@ -216,6 +221,8 @@ def sample(
     # nutpie's attributes hold the time of day; the same seed gives the same tree.
     groups = {"posterior": posterior, "sample_stats": stats}
     tree = xr.DataTree.from_dict({k: v.drop_attrs(deep=False) for k, v in groups.items()})
+    if max_depth is None:
+        tree.attrs["doublings"] = doublings
     if interrupted:
         tree.attrs["interrupted"] = interrupted
     return tree
@@ -296,7 +303,7 @@ def _doublings(density: Density, *, target_accept: float, random_seed: int | Non
         max_depth=_PROBE_DEPTH,
     )
     natural = float(np.log2(trace["sample_stats"]["n_steps"] + 1).mean())
-    return min(round(natural) + _FURTHER, _DOUBLINGS)
+    return min(round(natural) + _FURTHER, MOST_DOUBLINGS)
 
 
 def _short_run(density: Density, **options: Any) -> xr.DataTree:

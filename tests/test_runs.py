@@ -11,6 +11,9 @@ from bayes_ctxlaw import runs
 from bayes_ctxlaw.judgement import ESS, convergence
 
 
+QUICK_DOUBLINGS = 6
+
+
 def chains(length, like_neighbours=0.0, divergences=0, kept=300):
     """Draws of four chains in which each is so much like the one before."""
     rng = np.random.default_rng(1)
@@ -23,7 +26,9 @@ def chains(length, like_neighbours=0.0, divergences=0, kept=300):
         "posterior": xr.Dataset({"mu_A": (("chain", "draw"), draws)}),
         "sample_stats": xr.Dataset({"diverging": (("chain", "draw"), diverging)}),
     }
-    return xr.DataTree.from_dict({name: ds.isel(draw=slice(kept)) for name, ds in tree.items()})
+    tree = xr.DataTree.from_dict({name: ds.isel(draw=slice(kept)) for name, ds in tree.items()})
+    tree.attrs["doublings"] = QUICK_DOUBLINGS
+    return tree
 
 
 @pytest.fixture
@@ -63,20 +68,21 @@ FEW, DIVERGING, GOOD = chains(300, 0.9), chains(300, divergences=2), chains(300)
 @pytest.mark.parametrize(
     ("results", "told_to"),
     [
-        ([FEW, GOOD], [(2, 0.95), (6, 0.99)]),
-        ([DIVERGING, GOOD], [(2, 0.95), (2, 0.99)]),
-        ([FEW, DIVERGING, GOOD], [(2, 0.95), (6, 0.99), (6, 0.998)]),
+        ([FEW, GOOD], [(2, 0.95, None), (6, 0.99, 7)]),
+        ([DIVERGING, GOOD], [(2, 0.95, None), (2, 0.99, 7)]),
+        ([FEW, DIVERGING, GOOD], [(2, 0.95, None), (6, 0.99, 7), (6, 0.998, 7)]),
         # It is the fit whatever comes of it: the review says so.
-        ([DIVERGING, DIVERGING, DIVERGING], [(2, 0.95), (2, 0.99), (2, 0.998)]),
-        ([DIVERGING, FEW], [(2, 0.95), (2, 0.99)]),
-        ([FEW, chains(300, 0.9, divergences=2)], [(2, 0.95), (6, 0.99)]),
+        ([DIVERGING] * 3, [(2, 0.95, None), (2, 0.99, 7), (2, 0.998, 7)]),
+        ([DIVERGING, FEW], [(2, 0.95, None), (2, 0.99, 7)]),
+        ([FEW, chains(300, 0.9, divergences=2)], [(2, 0.95, None), (6, 0.99, 7)]),
     ],
 )
 def test_one_that_does_not_pass_is_followed_by_another(told, results, told_to):
     calls = told(*results)
     found = runs.sample_enough(None, convergence, **SIZE)
-    assert [(call["thin"], call["target_accept"]) for call in calls] == told_to
-    assert (found.attrs["thin"], found.attrs["target_accept"]) == told_to[-1]
+    keys = "thin", "target_accept", "doublings"
+    assert [tuple(call[key] for key in keys) for call in calls] == told_to
+    assert (found.attrs["thin"], found.attrs["target_accept"]) == told_to[-1][:2]
     assert found["posterior"].identical(results[-1]["posterior"])
 
 
@@ -98,6 +104,7 @@ def test_steps_or_a_target_of_the_callers_own_are_kept_to(told):
     calls = told(chains(300, 0.99), chains(300))
     runs.sample_enough(None, convergence, target_accept=0.8, **SIZE)
     assert [(call["thin"], call["target_accept"]) for call in calls] == [(2, 0.8), (6, 0.8)]
+    assert calls[1]["doublings"] == QUICK_DOUBLINGS  # as far as before
     # Of divergences alone, more steps at the same target would not rid it.
     calls = told(chains(300, divergences=1))
     runs.sample_enough(None, convergence, target_accept=0.8, **SIZE)
@@ -137,8 +144,8 @@ def test_an_interrupted_quick_run_is_not_followed_by_another(told):
 @given(st.lists(st.floats(0.1, 1e5) | st.just(np.nan), min_size=2, max_size=2))
 def test_the_more_steps_the_fewer_effective_draws_there_were(found):
     checks = pd.DataFrame({"value": found}, index=list(ESS))
-    steps = runs.steps_needed(checks, 400, runs.QUICK_STEPS)
-    assert runs.QUICK_STEPS <= steps <= runs.MOST_STEPS
+    steps = runs.steps_needed(checks, 400)
+    assert runs.QUICK_STEPS < steps <= runs.MOST_STEPS
     if np.isnan(found).any():
         assert steps == runs.MOST_STEPS
     elif steps < runs.MOST_STEPS:
