@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from bayes_ctxlaw import runs
 from bayes_ctxlaw.judgement import ESS, convergence
 
-
 QUICK_DOUBLINGS = 6
 
 
