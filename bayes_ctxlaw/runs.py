@@ -107,12 +107,11 @@ def sample_enough(
             break
         checks = judge(found)
         failed = list(checks.index[~checks["passed"]])
-        if failed and failed != [DIVERGENCES]:
-            if number > 0:
-                break  # it was as long as it may be; a third is of shorter leapfrog steps only
+        diverged = failed == [DIVERGENCES]
+        if not failed or (target == before if diverged else number > 0):
+            break  # it passes, would diverge over again, or was as long as it may be
+        if not diverged:
             steps = steps_needed(checks, ESS_PER_CHAIN * chains)
-        elif not failed or target == before:
-            break  # it passes, or would diverge over again
         # Every target halves the leapfrog steps, about: trajectories of twice as many reach as far.
         doublings = min(found.attrs["doublings"] + (target > before), sampling.MOST_DOUBLINGS)
         # Who watches the progress sees it begin anew, and should be told why.
