@@ -20,7 +20,7 @@ ESS = ("smallest bulk effective sample size", "smallest tail effective sample si
 """Names of these checks."""
 
 DIVERGENCES = "divergent transitions"
-"""Name of this one."""
+"""Name of the check that no transition diverged."""
 
 # The names of PyMC and of nutpie for the same thing; a fit of this package has the first.
 _FLAGS = (
