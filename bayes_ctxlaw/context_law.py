@@ -227,7 +227,8 @@ class ContextLaw:
 
         A quick run comes first. Where its chains do not pass the checks of convergence, those of
         A … delta included, a second takes as many steps for every draw as the first says are
-        needed.
+        needed. Where even the most of them would be too few, the quick run is the fit, and
+        ``law.review()`` fails it.
 
         Parameters
         ----------
@@ -244,8 +245,8 @@ class ContextLaw:
             Sampler steps for every draw kept, in one run whatever comes of it. If None, 2, and in
             any further run 2 to 6; the attribute ``fit_thin`` of the posterior says how many.
         target_accept : float, optional
-            Of the sampler. If None, 0.95 in a quick run, 0.99 in a second or with ``thin``, and
-            0.998 in a third, for chains of which nothing fails but that some diverged.
+            Of the sampler. If None, 0.95 in a quick run and after one that did not diverge, 0.99
+            after one that did or with ``thin``, and 0.998 where that diverged as well.
         **column_names : str
             Canonical name = own column name.
 

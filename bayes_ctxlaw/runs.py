@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -17,7 +16,7 @@ from bayes_ctxlaw.density import Density
 from bayes_ctxlaw.judgement import DIVERGENCES, ESS, ESS_PER_CHAIN
 
 QUICK_ACCEPT, TARGET_ACCEPT, CAREFUL_ACCEPT = 0.95, 0.99, 0.998
-"""Target acceptance in the quick run, in the next, and where even that diverges.
+"""Target acceptance in the quick run, where that diverges, and where even the next does.
 
 Where a penalty comes out sharp, or the loss inside the window may be anything up to some edge,
 there is a wall that the longer steps of a lower target run into, and diverge.
@@ -26,11 +25,18 @@ there is a wall that the longer steps of a lower target run into, and diverge.
 QUICK_STEPS, MOST_STEPS = 2, 6
 """Steps for every draw of the quick run, and of any other at most."""
 
+MOST_RUNS = 3
+
 _MARGIN = 2.0  # of effective draws over those wanted: what a run says of the next is rough
 
 _AGAIN = (
     "The chains do not pass (%s). Sampling again, with a target acceptance of %g and %d steps for "
     "every draw; after Ctrl-C the run that took more steps is kept."
+)
+
+_OUT_OF_REACH = (
+    "The chains do not pass (%s), and would not with %d steps for every draw, the most that `fit` "
+    "takes by itself. law.review() says what may help."
 )
 
 _LOG = logging.getLogger(__name__)
@@ -48,9 +54,9 @@ def sample_enough(
 ) -> xr.DataTree:
     """Sample a log-density until its chains pass, in three runs at most.
 
-    The second takes shorter leapfrog steps, and where effective draws are lacking as many
-    transitions as the first shows to be needed. A third is for one that passes but for
-    divergences, with leapfrog steps shorter still.
+    After divergences the next takes shorter leapfrog steps; where effective draws are lacking, the
+    second takes as many transitions as the first shows to be needed, unless the most of them would
+    not be enough. A third is for one that passes but for divergences.
 
     Parameters
     ----------
@@ -65,8 +71,8 @@ def sample_enough(
         needed.
     target_accept : float, optional
         Of every run; there is no other where it would be the same over again. If None,
-        `TARGET_ACCEPT` in a single run, and otherwise first `QUICK_ACCEPT` and last
-        `CAREFUL_ACCEPT`.
+        `TARGET_ACCEPT` in a single run, and otherwise `QUICK_ACCEPT`, and the next of
+        `TARGET_ACCEPT` and `CAREFUL_ACCEPT` after every run that diverged.
     **options
         As of ``sampling.sample``.
 
@@ -99,25 +105,36 @@ def sample_enough(
         return run(thin, TARGET_ACCEPT if target_accept is None else target_accept)
     targets = [QUICK_ACCEPT, TARGET_ACCEPT, CAREFUL_ACCEPT]
     if target_accept is not None:
-        targets = [target_accept, target_accept]
-    steps = QUICK_STEPS
-    found = run(steps, targets[0])
-    for number, (before, target) in enumerate(pairwise(targets)):
+        targets = [target_accept]
+    steps, level, wanted = QUICK_STEPS, 0, ESS_PER_CHAIN * chains
+    # Who watches the progress sees it begin anew, or end without passing, and should be told why.
+    log = partial(_LOG.log, logging.WARNING if progressbar else logging.INFO)
+    found = run(steps, targets[level])
+    for number in range(MOST_RUNS - 1):
         if "interrupted" in found.attrs:
             break
         checks = judge(found)
         failed = list(checks.index[~checks["passed"]])
-        diverged = failed == [DIVERGENCES]
-        if not failed or (target == before if diverged else number > 0):
-            break  # it passes, would diverge over again, or was as long as it may be
-        if not diverged:
-            steps = steps_needed(checks, ESS_PER_CHAIN * chains)
+        if not failed:
+            break
+        needed = steps_needed(checks, wanted, steps)
+        shorter = DIVERGENCES in failed and level + 1 < len(targets)
+        if failed == [DIVERGENCES]:
+            if not shorter:
+                break  # it would diverge over again
+            steps = min(steps, needed)
+        elif number > 0:
+            break  # it was as long as it may be
+        elif not shorter and _least(checks) * MOST_STEPS / steps < wanted:
+            log(_OUT_OF_REACH, ", ".join(failed), MOST_STEPS)
+            break
+        else:
+            steps = max(steps + 1, needed)
+        level += shorter
         # Every target halves the leapfrog steps, about: trajectories of twice as many reach as far.
-        doublings = min(found.attrs["doublings"] + (target > before), sampling.MOST_DOUBLINGS)
-        # Who watches the progress sees it begin anew, and should be told why.
-        level = logging.WARNING if progressbar else logging.INFO
-        _LOG.log(level, _AGAIN, ", ".join(failed), target, steps)
-        found = _another(partial(run, steps, target, doublings), found, failed)
+        doublings = min(found.attrs["doublings"] + shorter, sampling.MOST_DOUBLINGS)
+        log(_AGAIN, ", ".join(failed), targets[level], steps)
+        found = _another(partial(run, steps, targets[level], doublings), found, failed)
     return found
 
 
@@ -138,32 +155,39 @@ def _another(run: Callable[[], xr.DataTree], found: xr.DataTree, failed: list[st
     return found
 
 
-def steps_needed(checks: pd.DataFrame, wanted: float) -> int:
+def steps_needed(checks: pd.DataFrame, wanted: float, steps: int) -> int:
     """Steps for every draw that would give a run enough effective draws.
 
     Parameters
     ----------
     checks : pandas.DataFrame
-        Of a quick run, from ``judgement.convergence``.
+        Of a run, from ``judgement.convergence``.
     wanted : float
         Effective draws.
+    steps : int
+        Steps for every draw that it took.
 
     Returns
     -------
     int
-        From 3 to `MOST_STEPS`; the latter as well where the run cannot say.
+        From `QUICK_STEPS` to `MOST_STEPS`; the latter as well where the run cannot say.
 
     Examples
     --------
     >>> checks = pd.DataFrame({"value": [320.0, 640.0]}, index=ESS)
-    >>> steps_needed(checks, 400)
+    >>> steps_needed(checks, 400, 2)
     5
     """
-    least = checks.loc[list(ESS), "value"].min(skipna=False)
-    enough = QUICK_STEPS * _MARGIN * wanted
+    least = _least(checks)
+    enough = steps * _MARGIN * wanted
     if not least > enough / MOST_STEPS:
         return MOST_STEPS
-    return max(QUICK_STEPS + 1, math.ceil(enough / least))
+    return max(QUICK_STEPS, math.ceil(enough / least))
+
+
+def _least(checks: pd.DataFrame) -> float:
+    """Effective draws of the slowest parameter; not a number where the run cannot say."""
+    return float(checks.loc[list(ESS), "value"].min(skipna=False))
 
 
 def _steps(trace: xr.DataTree) -> int:

@@ -17,7 +17,7 @@ NAMES = [
     "05_ladders_and_difficulty",
     "06_own_evaluations",
 ]
-FEW_DRAWS = {"BCL_DRAWS": "30", "BCL_TUNE": "60", "BCL_CHAINS": "2"}
+FEW_DRAWS = {"BCL_DRAWS": "10", "BCL_TUNE": "30", "BCL_CHAINS": "2"}
 
 # Put together from parts, so that no test finds this line. As in tests/test_packaging.py, but an
 # output may also hold a path relative to the home folder.

@@ -42,7 +42,7 @@ def told(monkeypatch):
             found = left.pop(0)
             if isinstance(found, BaseException):
                 raise found
-            return found
+            return found.copy()  # its attributes will be written to
 
         monkeypatch.setattr(runs.sampling, "sample", sample)
         return calls
@@ -61,19 +61,30 @@ def test_a_quick_run_that_passes_is_the_fit(told):
     assert "interrupted" not in found.attrs
 
 
-FEW, DIVERGING, GOOD = chains(300, 0.9), chains(300, divergences=2), chains(300)
+FEW, DIVERGING, GOOD = chains(300, 0.7), chains(300, divergences=2), chains(300)
+FEW_DIVERGING = chains(300, 0.7, divergences=2)
+STUCK = chains(300, 0.99)
+RICH_DIVERGING = chains(900, divergences=2, kept=900)
 
 
 @pytest.mark.parametrize(
     ("results", "told_to"),
     [
-        ([FEW, GOOD], [(2, 0.95, None), (6, 0.99, 7)]),
+        # More steps for lack of draws, shorter ones for divergences, both for both.
+        ([FEW, GOOD], [(2, 0.95, None), (6, 0.95, 6)]),
         ([DIVERGING, GOOD], [(2, 0.95, None), (2, 0.99, 7)]),
-        ([FEW, DIVERGING, GOOD], [(2, 0.95, None), (6, 0.99, 7), (6, 0.998, 7)]),
+        ([FEW_DIVERGING, GOOD], [(2, 0.95, None), (6, 0.99, 7)]),
+        # The third takes no more than are needed, which may be fewer than the second took.
+        ([FEW, RICH_DIVERGING, GOOD], [(2, 0.95, None), (6, 0.95, 6), (2, 0.99, 7)]),
+        ([FEW_DIVERGING, DIVERGING, GOOD], [(2, 0.95, None), (6, 0.99, 7), (6, 0.998, 7)]),
+        # The most steps would not be enough, unless shorter ones help.
+        ([STUCK], [(2, 0.95, None)]),
+        ([chains(300, 0.99, divergences=2), GOOD], [(2, 0.95, None), (6, 0.99, 7)]),
         # It is the fit whatever comes of it: the review says so.
         ([DIVERGING] * 3, [(2, 0.95, None), (2, 0.99, 7), (2, 0.998, 7)]),
         ([DIVERGING, FEW], [(2, 0.95, None), (2, 0.99, 7)]),
-        ([FEW, chains(300, 0.9, divergences=2)], [(2, 0.95, None), (6, 0.99, 7)]),
+        ([FEW, FEW_DIVERGING], [(2, 0.95, None), (6, 0.95, 6)]),
+        ([FEW, FEW], [(2, 0.95, None), (6, 0.95, 6)]),
     ],
 )
 def test_one_that_does_not_pass_is_followed_by_another(told, results, told_to):
@@ -86,8 +97,19 @@ def test_one_that_does_not_pass_is_followed_by_another(told, results, told_to):
 
 
 @pytest.mark.parametrize("watched", [True, False])
+def test_who_watches_is_told_that_more_steps_would_not_do(told, caplog, watched):
+    told(STUCK)
+    runs.sample_enough(None, convergence, **SIZE | {"progressbar": watched})
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == watched
+    if watched:
+        assert "effective sample size" in said[0]
+        assert "would not with 6 steps for every draw" in said[0]
+
+
+@pytest.mark.parametrize("watched", [True, False])
 def test_who_watches_is_told_why_it_begins_anew(told, caplog, watched):
-    told(chains(300, 0.9), chains(300))
+    told(FEW, GOOD)
     runs.sample_enough(None, convergence, **SIZE | {"progressbar": watched})
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == watched
@@ -100,7 +122,7 @@ def test_steps_or_a_target_of_the_callers_own_are_kept_to(told):
     calls = told(chains(300, 0.99))
     runs.sample_enough(None, convergence, thin=3, **SIZE)
     assert [(call["thin"], call["target_accept"]) for call in calls] == [(3, 0.99)]
-    calls = told(chains(300, 0.99), chains(300))
+    calls = told(FEW, GOOD)
     runs.sample_enough(None, convergence, target_accept=0.8, **SIZE)
     assert [(call["thin"], call["target_accept"]) for call in calls] == [(2, 0.8), (6, 0.8)]
     assert calls[1]["doublings"] == QUICK_DOUBLINGS  # as far as before
@@ -125,7 +147,7 @@ def interrupted(kept):
     ],
 )
 def test_of_an_interrupted_second_run_and_the_first_the_longer_is_kept(told, second, first_is_kept):
-    told(chains(300, 0.9), second)
+    told(FEW, second)
     found = runs.sample_enough(None, convergence, **SIZE)
     assert (found.attrs["thin"] == 2) == first_is_kept
     assert "interrupted" in found.attrs
@@ -140,12 +162,15 @@ def test_an_interrupted_quick_run_is_not_followed_by_another(told):
     assert len(calls) == 1
 
 
-@given(st.lists(st.floats(0.1, 1e5) | st.just(np.nan), min_size=2, max_size=2))
-def test_the_more_steps_the_fewer_effective_draws_there_were(found):
+@given(
+    st.lists(st.floats(0.1, 1e5) | st.just(np.nan), min_size=2, max_size=2),
+    st.integers(runs.QUICK_STEPS, runs.MOST_STEPS),
+)
+def test_the_more_steps_the_fewer_effective_draws_there_were(found, taken):
     checks = pd.DataFrame({"value": found}, index=list(ESS))
-    steps = runs.steps_needed(checks, 400)
-    assert runs.QUICK_STEPS < steps <= runs.MOST_STEPS
+    steps = runs.steps_needed(checks, 400, taken)
+    assert runs.QUICK_STEPS <= steps <= runs.MOST_STEPS
     if np.isnan(found).any():
         assert steps == runs.MOST_STEPS
     elif steps < runs.MOST_STEPS:
-        assert steps / runs.QUICK_STEPS * min(found) > 400
+        assert steps / taken * min(found) > 400

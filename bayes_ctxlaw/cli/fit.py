@@ -43,7 +43,7 @@ def fit(
     thin: _law.Thin = None,
     target_accept: Annotated[
         float | None,
-        typer.Option(help="Target acceptance. [default: 0.95, then 0.99, then 0.998]"),
+        typer.Option(help="Target acceptance. [default: 0.95; 0.99, then 0.998 after divergences]"),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same draws.")] = None,
     force: Force = False,
