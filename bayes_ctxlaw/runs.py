@@ -56,7 +56,7 @@ def sample_enough(
 
     After divergences the next takes shorter leapfrog steps; where effective draws are lacking, the
     second takes as many transitions as the first shows to be needed, unless the most of them would
-    not be enough. A third is for one that passes but for divergences.
+    not be enough and shorter steps are no hope. A third is for one that passes but for divergences.
 
     Parameters
     ----------
@@ -119,13 +119,15 @@ def sample_enough(
             break
         needed = steps_needed(checks, wanted, steps)
         shorter = DIVERGENCES in failed and level + 1 < len(targets)
+        # Shorter steps may free chains that are stuck, if trajectories can have more of them.
+        reach = found.attrs["doublings"] < sampling.MOST_DOUBLINGS
         if failed == [DIVERGENCES]:
             if not shorter:
                 break  # it would diverge over again
             steps = min(steps, needed)
         elif number > 0:
             break  # it was as long as it may be
-        elif not shorter and _least(checks) * MOST_STEPS / steps < wanted:
+        elif not (shorter and reach) and _least(checks) * MOST_STEPS / steps < wanted:
             log(_OUT_OF_REACH, ", ".join(failed), MOST_STEPS)
             break
         else:

@@ -96,6 +96,20 @@ def test_one_that_does_not_pass_is_followed_by_another(told, results, told_to):
     assert found["posterior"].identical(results[-1]["posterior"])
 
 
+def test_shorter_steps_are_no_hope_where_trajectories_cannot_have_more_of_them(told):
+    stuck = chains(300, 0.99, divergences=2)
+    stuck.attrs["doublings"] = runs.sampling.MOST_DOUBLINGS
+    calls = told(stuck)
+    runs.sample_enough(None, convergence, **SIZE)
+    assert len(calls) == 1
+    few = chains(300, 0.7, divergences=2)
+    few.attrs["doublings"] = runs.sampling.MOST_DOUBLINGS
+    calls = told(few, GOOD)
+    runs.sample_enough(None, convergence, **SIZE)
+    assert calls[1]["doublings"] == runs.sampling.MOST_DOUBLINGS
+    assert calls[1]["target_accept"] == 0.99
+
+
 @pytest.mark.parametrize("watched", [True, False])
 def test_who_watches_is_told_that_more_steps_would_not_do(told, caplog, watched):
     told(STUCK)
