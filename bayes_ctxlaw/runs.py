@@ -26,6 +26,7 @@ QUICK_STEPS, MOST_STEPS = 2, 6
 """Steps for every draw of the quick run, and of any other at most."""
 
 MOST_RUNS = 3
+"""Of the sampler, for one fit."""
 
 _MARGIN = 2.0  # of effective draws over those wanted: what a run says of the next is rough
 
@@ -35,8 +36,8 @@ _AGAIN = (
 )
 
 _OUT_OF_REACH = (
-    "The chains do not pass (%s), and would not with %d steps for every draw, the most that `fit` "
-    "takes by itself. law.review() says what may help."
+    "The chains do not pass (%s), and are not expected to with %d steps for every draw, the most "
+    "that `fit` takes by itself. law.review() says what may help."
 )
 
 _LOG = logging.getLogger(__name__)

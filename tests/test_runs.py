@@ -111,25 +111,21 @@ def test_shorter_steps_are_no_hope_where_trajectories_cannot_have_more_of_them(t
 
 
 @pytest.mark.parametrize("watched", [True, False])
-def test_who_watches_is_told_that_more_steps_would_not_do(told, caplog, watched):
-    told(STUCK)
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ([FEW, GOOD], "with a target acceptance of 0.95 and 6 steps for every draw"),
+        ([STUCK], "are not expected to with 6 steps for every draw"),
+    ],
+)
+def test_who_watches_is_told_why_it_begins_anew_or_does_not(told, caplog, watched, results, words):
+    told(*results)
     runs.sample_enough(None, convergence, **SIZE | {"progressbar": watched})
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == watched
     if watched:
         assert "effective sample size" in said[0]
-        assert "would not with 6 steps for every draw" in said[0]
-
-
-@pytest.mark.parametrize("watched", [True, False])
-def test_who_watches_is_told_why_it_begins_anew(told, caplog, watched):
-    told(FEW, GOOD)
-    runs.sample_enough(None, convergence, **SIZE | {"progressbar": watched})
-    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert len(said) == watched
-    if watched:
-        assert "effective sample size" in said[0]
-        assert "6 steps for every draw" in said[0]
+        assert words in said[0]
 
 
 def test_steps_or_a_target_of_the_callers_own_are_kept_to(told):
