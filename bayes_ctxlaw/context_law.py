@@ -225,10 +225,9 @@ class ContextLaw:
     ) -> xr.DataTree:
         """Sample the posterior of the law given observations.
 
-        A quick run comes first. Where its chains do not pass the checks of convergence, those of
-        A … delta included, a second takes as many steps for every draw as the first says are
-        needed. Where even the most of them would be too few, the quick run is the fit, and
-        ``law.review()`` fails it.
+        Chains go on until they pass the checks of convergence, those of A … delta included, with
+        1 to 6 steps for every draw, and begin anew with shorter steps where they diverge. Where
+        the most steps would not be enough they end early, and ``law.review()`` fails the fit.
 
         Parameters
         ----------
@@ -242,11 +241,11 @@ class ContextLaw:
         progressbar : bool
             Show progress.
         thin : int, optional
-            Sampler steps for every draw kept, in one run whatever comes of it. If None, 2, and in
-            any further run 2 to 6; the attribute ``fit_thin`` of the posterior says how many.
+            Sampler steps for every draw kept, in one run whatever comes of it. If None, as many
+            as are needed; the attribute ``fit_thin`` of the posterior says how many.
         target_accept : float, optional
-            Of the sampler. If None, 0.95 in a quick run and after one that did not diverge, 0.99
-            after one that did or with ``thin``, and 0.998 where that diverged as well.
+            Of the sampler. If None, 0.95, and 0.99 and then 0.998 after runs that diverged; with
+            ``thin`` 0.99.
         **column_names : str
             Canonical name = own column name.
 

@@ -1,4 +1,4 @@
-"""Sample as long as it takes: a quick run, and a more careful one where its chains do not pass."""
+"""Sample as long as it takes: until the chains pass, with shorter steps where they diverge."""
 
 from __future__ import annotations
 
@@ -16,28 +16,25 @@ from bayes_ctxlaw.density import Density
 from bayes_ctxlaw.judgement import DIVERGENCES, ESS, ESS_PER_CHAIN
 
 QUICK_ACCEPT, TARGET_ACCEPT, CAREFUL_ACCEPT = 0.95, 0.99, 0.998
-"""Target acceptance in the quick run, where that diverges, and where even the next does.
+"""Target acceptance of the first run, where that diverges, and where even the next does.
 
 Where a penalty comes out sharp, or the loss inside the window may be anything up to some edge,
 there is a wall that the longer steps of a lower target run into, and diverge.
 """
 
-QUICK_STEPS, MOST_STEPS = 2, 6
-"""Steps for every draw of the quick run, and of any other at most."""
+FEWEST_STEPS, MOST_STEPS = 1, 6
+"""Steps for every draw that chains take before they are looked at, and at most."""
 
-MOST_RUNS = 3
-"""Of the sampler, for one fit."""
-
-_MARGIN = 2.0  # of effective draws over those wanted: what a run says of the next is rough
+_SHORT = "The chains pass after %d of at most %d steps for every draw: sampling is done."
 
 _AGAIN = (
-    "The chains do not pass (%s). Sampling again, with a target acceptance of %g and %d steps for "
-    "every draw; after Ctrl-C the run that took more steps is kept."
+    "The chains do not pass (%s). Sampling again, with a target acceptance of %g; after Ctrl-C the "
+    "run that took more steps is kept."
 )
 
 _OUT_OF_REACH = (
-    "The chains do not pass (%s), and are not expected to with %d steps for every draw, the most "
-    "that `fit` takes by itself. law.review() says what may help."
+    "The chains do not pass (%s) after %d of at most %d steps for every draw, and are not expected "
+    "to after all of them. law.review() says what may help."
 )
 
 _LOG = logging.getLogger(__name__)
@@ -53,11 +50,10 @@ def sample_enough(
     target_accept: float | None = None,
     **options: Any,
 ) -> xr.DataTree:
-    """Sample a log-density until its chains pass, in three runs at most.
+    """Sample a log-density until its chains pass.
 
-    After divergences the next takes shorter leapfrog steps; where effective draws are lacking, the
-    second takes as many transitions as the first shows to be needed, unless the most of them would
-    not be enough and shorter steps are no hope. A third is for one that passes but for divergences.
+    Chains that lack effective draws go on, unless the most steps would not be enough. Where they
+    diverge, others begin with shorter leapfrog steps.
 
     Parameters
     ----------
@@ -66,79 +62,96 @@ def sample_enough(
         Checks of a run, as from ``judgement.convergence``.
     chains : int
     progressbar : bool
-        Show progress, and say why there is another run.
+        Show progress, and say why it ends early or begins anew.
     thin : int, optional
-        Steps for every draw kept, of a single run. If None, `QUICK_STEPS` and then as many as are
-        needed.
+        Steps for every draw kept, of a single run. If None, from `FEWEST_STEPS` to `MOST_STEPS`,
+        as are needed.
     target_accept : float, optional
-        Of every run; there is no other where it would be the same over again. If None,
-        `TARGET_ACCEPT` in a single run, and otherwise `QUICK_ACCEPT`, and the next of
-        `TARGET_ACCEPT` and `CAREFUL_ACCEPT` after every run that diverged.
+        Of a single run. If None, `TARGET_ACCEPT` with `thin`, and otherwise `QUICK_ACCEPT`, and
+        the next of `TARGET_ACCEPT` and `CAREFUL_ACCEPT` after every run that diverged.
     **options
         As of ``sampling.sample``.
 
     Returns
     -------
     xarray.DataTree
-        Of the last run, as from ``sampling.sample``, with attributes ``thin`` and
-        ``target_accept``. Where that was interrupted, of the run that took more steps.
+        Of the last run, as from ``sampling.sample``, with the attribute ``target_accept``. Where
+        that was interrupted, of the run that took more steps.
 
     Raises
     ------
     SpecificationError, KeyboardInterrupt
         As ``sampling.sample``.
     """
+    # Who watches the progress sees it begin anew, or end early, and should be told why.
+    log = partial(_LOG.log, logging.WARNING if progressbar else logging.INFO)
+    options |= {"chains": chains, "progressbar": progressbar}
 
-    def run(steps: int, target: float, doublings: int | None = None) -> xr.DataTree:
-        found = sampling.sample(
-            density,
-            chains=chains,
-            progressbar=progressbar,
-            thin=steps,
-            target_accept=target,
-            doublings=doublings,
-            **options,
-        )
-        found.attrs |= {"thin": int(steps), "target_accept": float(target)}
+    def run(target: float, **more: Any) -> xr.DataTree:
+        found = sampling.sample(density, target_accept=target, **options, **more)
+        found.attrs["target_accept"] = float(target)
         return found
 
     if thin is not None:
-        return run(thin, TARGET_ACCEPT if target_accept is None else target_accept)
+        return run(TARGET_ACCEPT if target_accept is None else target_accept, thin=thin)
     targets = [QUICK_ACCEPT, TARGET_ACCEPT, CAREFUL_ACCEPT]
     if target_accept is not None:
         targets = [target_accept]
-    steps, level, wanted = QUICK_STEPS, 0, ESS_PER_CHAIN * chains
-    # Who watches the progress sees it begin anew, or end without passing, and should be told why.
-    log = partial(_LOG.log, logging.WARNING if progressbar else logging.INFO)
-    found = run(steps, targets[level])
-    for number in range(MOST_RUNS - 1):
-        if "interrupted" in found.attrs:
+    look = _Look(judge, ESS_PER_CHAIN * chains, len(targets) > 1, log)
+    steps = {"thin": FEWEST_STEPS, "most": MOST_STEPS, "further": look}
+    found = run(targets[0], **steps)
+    for number, target in enumerate(targets[1:], 2):
+        if "interrupted" in found.attrs or not look.shorter:
             break
-        checks = judge(found)
-        failed = list(checks.index[~checks["passed"]])
-        if not failed:
-            break
-        needed = steps_needed(checks, wanted, steps)
-        shorter = DIVERGENCES in failed and level + 1 < len(targets)
-        # Shorter steps may free chains that are stuck, if trajectories can have more of them.
-        reach = found.attrs["doublings"] < sampling.MOST_DOUBLINGS
-        if failed == [DIVERGENCES]:
-            if not shorter:
-                break  # it would diverge over again
-            steps = min(steps, needed)
-        elif number > 0:
-            break  # it was as long as it may be
-        elif not (shorter and reach) and _least(checks) * MOST_STEPS / steps < wanted:
-            log(_OUT_OF_REACH, ", ".join(failed), MOST_STEPS)
-            break
-        else:
-            steps = max(steps + 1, needed)
-        level += shorter
+        log(_AGAIN, ", ".join(look.failed), target)
+        look.may_be_shorter = number < len(targets)
         # Every target halves the leapfrog steps, about: trajectories of twice as many reach as far.
-        doublings = min(found.attrs["doublings"] + shorter, sampling.MOST_DOUBLINGS)
-        log(_AGAIN, ", ".join(failed), targets[level], steps)
-        found = _another(partial(run, steps, targets[level], doublings), found, failed)
+        doublings = min(found.attrs["doublings"] + 1, sampling.MOST_DOUBLINGS)
+        found = _another(partial(run, target, doublings=doublings, **steps), found, look.failed)
     return found
+
+
+class _Look:
+    """Looks at chains on their way, and says how far they are to go.
+
+    Parameters
+    ----------
+    judge : callable
+        Checks of a run.
+    wanted : float
+        Effective draws.
+    may_be_shorter : bool
+        Whether there is a higher target to sample anew with, where they diverge.
+    log : callable
+        Takes a message and what to put into it.
+    """
+
+    def __init__(self, judge: Any, wanted: float, may_be_shorter: bool, log: Any) -> None:
+        self._judge, self._wanted, self._log = judge, wanted, log
+        self.may_be_shorter = may_be_shorter
+        self.failed: list[str] = []
+        self.shorter = False
+
+    def __call__(self, trace: xr.DataTree) -> int:
+        """Steps for every draw to look again after; 0 to end."""
+        checks, steps = self._judge(trace), trace.attrs["thin"]
+        self.failed = list(checks.index[~checks["passed"]])
+        lacking = bool(set(self.failed) - {DIVERGENCES})
+        hopeless = lacking and _least(checks) * MOST_STEPS / steps < self._wanted
+        # Shorter steps may free chains that are stuck, if trajectories can have more of them.
+        reach = trace.attrs["doublings"] < sampling.MOST_DOUBLINGS
+        self.shorter = (
+            DIVERGENCES in self.failed and self.may_be_shorter and (reach or not hopeless)
+        )
+        if self.shorter:
+            return 0
+        if hopeless:
+            self._log(_OUT_OF_REACH, ", ".join(self.failed), steps, MOST_STEPS)
+        elif lacking:
+            return steps_needed(checks, self._wanted, steps)
+        elif steps < MOST_STEPS:
+            self._log(_SHORT, steps, MOST_STEPS)
+        return 0
 
 
 def _another(run: Callable[[], xr.DataTree], found: xr.DataTree, failed: list[str]) -> xr.DataTree:
@@ -159,33 +172,33 @@ def _another(run: Callable[[], xr.DataTree], found: xr.DataTree, failed: list[st
 
 
 def steps_needed(checks: pd.DataFrame, wanted: float, steps: int) -> int:
-    """Steps for every draw that would give a run enough effective draws.
+    """Steps for every draw after which chains that do not pass may have enough effective draws.
 
     Parameters
     ----------
     checks : pandas.DataFrame
-        Of a run, from ``judgement.convergence``.
+        Of the chains so far, from ``judgement.convergence``.
     wanted : float
         Effective draws.
     steps : int
-        Steps for every draw that it took.
+        Steps for every draw that they took.
 
     Returns
     -------
     int
-        From `QUICK_STEPS` to `MOST_STEPS`; the latter as well where the run cannot say.
+        More than they took, unless that is `MOST_STEPS`, and no more than that; that as well where
+        the chains cannot say.
 
     Examples
     --------
     >>> checks = pd.DataFrame({"value": [320.0, 640.0]}, index=ESS)
     >>> steps_needed(checks, 400, 2)
-    5
+    3
     """
     least = _least(checks)
-    enough = steps * _MARGIN * wanted
-    if not least > enough / MOST_STEPS:
+    if not least * MOST_STEPS > steps * wanted:
         return MOST_STEPS
-    return max(QUICK_STEPS, math.ceil(enough / least))
+    return min(max(steps + 1, math.ceil(steps * wanted / least)), MOST_STEPS)
 
 
 def _least(checks: pd.DataFrame) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ _KEPT = (
 )  # fmt: skip
 
 _FEWEST_DRAWS = 4  # of a chain; with fewer there are no sample statistics
+
+_POLL = 0.1  # seconds between looks at how far the chains are
 
 _PILOT_ACCEPT, _PILOT_DEPTH = 0.9, 7
 """Of a run that only has to find the posterior, not to know it."""
@@ -98,6 +101,8 @@ def sample(
     target_accept: float,
     max_depth: int | None = None,
     doublings: int | None = None,
+    further: Callable[[xr.DataTree], int] | None = None,
+    most: int | None = None,
 ) -> xr.DataTree:
     """Sample a log-density by Hamiltonian Monte Carlo.
 
@@ -118,14 +123,21 @@ def sample(
     doublings : int, optional
         That length: two to this power of leapfrog steps. If None, twice that at which they
         typically turn round, which a short run of NUTS finds out, and 511 leapfrog steps at most.
+    further : callable, optional
+        Is given what there is after `thin` steps for every draw, as it would be returned, and says
+        how many there are to be when it is asked again; the chains go on meanwhile. If that is no
+        more than there are, they end. If None, they end after `thin`.
+    most : int, optional
+        Steps for every draw that the chains may come to, if `further` is given.
 
     Returns
     -------
     xarray.DataTree
-        Groups ``posterior`` (the variables of the density) and ``sample_stats``. Where all
-        trajectories have the same length, the attribute ``doublings`` says which. After an
-        interruption (Ctrl-C) the attribute ``interrupted`` says what was kept: equally many draws
-        of the chains that were past their tuning.
+        Groups ``posterior`` (the variables of the density) and ``sample_stats``; the attribute
+        ``thin`` says how many steps were taken for every draw. Where all trajectories have the
+        same length, the attribute ``doublings`` says which. After an interruption (Ctrl-C) the
+        attribute ``interrupted`` says what was kept: equally many draws of the chains that were
+        past their tuning.
 
     Raises
     ------
@@ -161,31 +173,52 @@ def sample(
             doublings = _doublings(density, target_accept=target_accept, random_seed=random_seed)
         length = {"mindepth": doublings, "maxdepth": doublings, "check_turning": False}
     else:
-        length = {"maxdepth": max_depth}
-    interrupted = ""
+        doublings, length = None, {"maxdepth": max_depth}
+    if further is None:
+        cores, most = None, thin
+    else:
+        cores = int(chains)  # side by side, so that all have drawn as much when it is asked
+    progress, first = _Progress(), thin
     try:
         # Not blocking: a blocking call would hand over a part of the draws as if it were all.
         sampler = nutpie.sample(
             sampler_model(density),
-            draws=int(draws) * int(thin),
+            draws=int(draws) * int(most),
             tune=int(tune),
             chains=int(chains),
+            cores=cores,
             seed=random_seed,
             progress_bar=progressbar,
+            progress_callback=progress,
             save_warmup=False,
             target_accept=target_accept,
             blocking=False,
             **length,
         )
+        trace = None
         try:
-            trace = sampler.wait()
+            while True:
+                if trace is None or _drawn(trace).min() < draws * thin:
+                    trace = _wait(sampler, progress, int(tune), draws * thin)
+                found = _tree(trace, draws, thin, doublings)
+                steps = 0 if further is None else min(further(found), most)
+                if steps <= thin:
+                    break
+                thin = steps
         except KeyboardInterrupt:
-            trace, whole, kept = _stopped(sampler, thin)
-            interrupted = (
-                f"sampling was interrupted: {whole} chains of {kept} draws are kept of {chains} "
-                f"chains of {draws}"
+            if trace is None or _drawn(trace).min() < draws * most:
+                trace = _quietly(sampler.abort)
+            thin = max(first, int(_drawn(trace).min()) // draws)
+            trace, kept = _equally_many(trace, draws, thin)
+            found = _tree(trace, kept, thin, doublings)
+            of = trace["posterior"].sizes["chain"]
+            found.attrs["interrupted"] = (
+                f"sampling was interrupted: {of} chains of {kept} draws are kept of {chains} "
+                f"chains of {draws}, with {thin} steps for every draw"
             )
-            draws = kept
+        else:
+            if _drawn(trace).min() < draws * most:
+                sampler.cancel()
     except RuntimeError as error:
         if "nitialization" not in str(error):
             raise
@@ -193,52 +226,49 @@ def sample(
             "sampling cannot start: the log-density is not finite there. Variables at fault: "
             f"{_explain_start(density)}. Check their priors against the scores."
         ) from error
-    stats = (
-        trace["sample_stats"]
-        .to_dataset()
-        .rename({old: new for old, new in _STATISTICS.items() if old in trace["sample_stats"]})
-    )
-    stats = stats[[name for name in _KEPT if name in stats]]
-    if max_depth is None:
-        # All are as long as they may be: it says nothing of any.
-        stats = stats.drop_vars(["reached_max_treedepth", "tree_depth"])
-    posterior = trace["posterior"].to_dataset()
-    if thin > 1:
-        flags = [name for name in ("diverging", "reached_max_treedepth") if name in stats]
-        steps = stats[["n_steps"]].coarsen(draw=thin).sum()
-        stats = (
-            stats.isel(draw=slice(thin - 1, None, thin))
-            .drop_vars("draw")
-            .assign(
-                {name: stats[name].coarsen(draw=thin).max().drop_vars("draw") for name in flags}
-            )
-            .assign(n_steps=steps["n_steps"].drop_vars("draw"))
-            .assign_coords(draw=np.arange(draws))
-        )
-        posterior = posterior.isel(draw=slice(thin - 1, None, thin)).assign_coords(
-            draw=np.arange(draws)
-        )
-    # nutpie's attributes hold the time of day; the same seed gives the same tree.
-    groups = {"posterior": posterior, "sample_stats": stats}
-    tree = xr.DataTree.from_dict({k: v.drop_attrs(deep=False) for k, v in groups.items()})
-    if max_depth is None:
-        tree.attrs["doublings"] = doublings
-    if interrupted:
-        tree.attrs["interrupted"] = interrupted
-    return tree
+    return found
 
 
-def _stopped(sampler: Any, thin: int) -> tuple[xr.DataTree, int, int]:
-    """What a sampler has when it is stopped: equally many draws of each chain; how many of both.
+class _Progress:
+    """Transitions that every chain has done, those of the tuning included."""
 
-    As many chains take part as give the most draws in all: one that has hardly begun is left out.
-    """
+    def __init__(self) -> None:
+        self.done = 0
+
+    def __call__(self, chains: list[Any]) -> None:
+        self.done = min(chain.finished_draws for chain in chains)
+
+
+def _wait(sampler: Any, progress: _Progress, tune: int, steps: int) -> xr.DataTree:
+    """What there is once every chain has taken so many steps after its tuning, or has ended."""
+    while True:
+        try:
+            return _quietly(sampler.wait, timeout=_POLL)
+        except TimeoutError:
+            if progress.done >= tune + steps:
+                trace = _quietly(sampler.inspect)
+                if _drawn(trace).min() >= steps:
+                    return trace
+
+
+def _quietly(get: Callable[..., xr.DataTree], **options: Any) -> xr.DataTree:
     with warnings.catch_warnings():
         # Of ArviZ, where there are more chains than draws.
         warnings.filterwarnings("ignore", "Found chain dimension to be longer", UserWarning)
-        trace = sampler.abort()
-    # What a chain did not reach is blank.
-    done = trace["sample_stats"]["step_size"].notnull().sum("draw").values // thin
+        return get(**options)
+
+
+def _drawn(trace: xr.DataTree) -> np.ndarray:
+    """Steps of each chain after its tuning; what it did not reach is blank."""
+    return trace["sample_stats"]["step_size"].notnull().sum("draw").values
+
+
+def _equally_many(trace: xr.DataTree, draws: int, thin: int) -> tuple[xr.DataTree, int]:
+    """As many draws of each chain, and how many that is.
+
+    As many chains take part as give the most draws in all: one that has hardly begun is left out.
+    """
+    done = np.minimum(_drawn(trace) // thin, draws)
     kept = int(max(done, key=lambda draws: draws * (done >= draws).sum()))
     if kept < _FEWEST_DRAWS:
         raise KeyboardInterrupt(
@@ -249,11 +279,41 @@ def _stopped(sampler: Any, thin: int) -> tuple[xr.DataTree, int, int]:
     groups = {
         name: trace[name]
         .to_dataset()
-        .isel(chain=chains, draw=slice(kept * thin))
+        .isel(chain=chains)
         .assign_coords(chain=np.arange(len(chains)))
         for name in ("posterior", "sample_stats")
     }
-    return xr.DataTree.from_dict(groups), len(chains), kept
+    return xr.DataTree.from_dict(groups), kept
+
+
+def _tree(trace: xr.DataTree, draws: int, thin: int, doublings: int | None) -> xr.DataTree:
+    """So many draws of nutpie's, with the usual names: every `thin`-th of the first steps."""
+    stats, posterior = (
+        trace[name].to_dataset().isel(draw=slice(draws * thin)).drop_vars("draw")
+        for name in ("sample_stats", "posterior")
+    )
+    stats = stats.rename({old: new for old, new in _STATISTICS.items() if old in stats})
+    stats = stats[[name for name in _KEPT if name in stats]]
+    if doublings is not None:
+        # All are as long as they may be: it says nothing of any.
+        stats = stats.drop_vars(["reached_max_treedepth", "tree_depth"])
+    flags = [name for name in ("diverging", "reached_max_treedepth") if name in stats]
+    of_steps = stats[[*flags, "n_steps"]].coarsen(draw=thin)
+    every = {"draw": slice(thin - 1, None, thin)}
+    stats = stats.isel(every).assign(
+        {name: of_steps.max()[name] for name in flags} | {"n_steps": of_steps.sum()["n_steps"]}
+    )
+    # nutpie's attributes hold the time of day; the same seed gives the same tree.
+    tree = xr.DataTree.from_dict(
+        {
+            name: ds.drop_attrs(deep=False).assign_coords(draw=np.arange(draws))
+            for name, ds in (("posterior", posterior.isel(every)), ("sample_stats", stats))
+        }
+    )
+    tree.attrs["thin"] = int(thin)
+    if doublings is not None:
+        tree.attrs["doublings"] = doublings
+    return tree
 
 
 def pilot(

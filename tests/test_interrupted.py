@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import bayes_ctxlaw as bcl
-from bayes_ctxlaw.sampling import _stopped
+from bayes_ctxlaw.sampling import _equally_many
 
 PRESSED = """
 import os, signal, nutpie
@@ -76,24 +76,17 @@ def test_ctrl_c_in_the_tuning_keeps_nothing(tmp_path):
     assert not (tmp_path / "fit.nc").exists()
 
 
-class Stopped:
+def stopped(*lengths):
     """What a sampler of nutpie has when it is stopped: blank where a chain did not come to."""
-
-    def __init__(self, *lengths):
-        self.lengths = lengths
-
-    def abort(self):
-        steps = max(self.lengths)
-        values = np.arange(len(self.lengths) * steps, dtype=float)
-        values = values.reshape(len(self.lengths), steps)
-        for row, length in zip(values, self.lengths, strict=True):
-            row[length:] = np.nan
-        size = {"step_size": (("chain", "draw"), values)}
-        groups = {"posterior": {"mu_A": size["step_size"]}, "sample_stats": size}
-        coords = {"chain": np.arange(len(values)), "draw": np.arange(steps)}
-        return xr.DataTree.from_dict(
-            {name: xr.Dataset(part, coords=coords) for name, part in groups.items()}
-        )
+    values = np.arange(len(lengths) * max(lengths), dtype=float).reshape(len(lengths), -1)
+    for row, length in zip(values, lengths, strict=True):
+        row[length:] = np.nan
+    size = {"step_size": (("chain", "draw"), values)}
+    groups = {"posterior": {"mu_A": size["step_size"]}, "sample_stats": size}
+    coords = {"chain": np.arange(len(values)), "draw": np.arange(values.shape[1])}
+    return xr.DataTree.from_dict(
+        {name: xr.Dataset(part, coords=coords) for name, part in groups.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,20 +100,27 @@ class Stopped:
     ],
 )
 def test_chains_are_cut_to_equal_lengths_with_the_most_draws_in_all(lengths, thin, chains, draws):
-    trace, kept_chains, kept = _stopped(Stopped(*lengths), thin)
-    assert (kept_chains, kept) == (chains, draws)
+    trace, kept = _equally_many(stopped(*lengths), 1000, thin)
+    assert kept == draws
     most = max(n // thin * sum(m // thin >= n // thin for m in lengths) for n in lengths)
     assert chains * draws == most
-    posterior = trace["posterior"]
-    assert posterior.sizes == {"chain": chains, "draw": draws * thin}
-    assert posterior["mu_A"].notnull().all()
-    assert posterior["chain"].values.tolist() == list(range(chains))
+    first = trace["posterior"].isel(draw=slice(draws * thin))
+    assert first.sizes == {"chain": chains, "draw": draws * thin}
+    assert first["mu_A"].notnull().all()
+    assert first["chain"].values.tolist() == list(range(chains))
+
+
+def test_no_more_draws_are_kept_than_were_asked_for():
+    trace, kept = _equally_many(stopped(600, 590, 300, 300), 200, 2)
+    assert (kept, trace["posterior"].sizes["chain"]) == (150, 4)
+    trace, kept = _equally_many(stopped(600, 590, 410, 400), 200, 2)
+    assert (kept, trace["posterior"].sizes["chain"]) == (200, 4)
 
 
 @pytest.mark.parametrize("lengths", [(0, 0), (3, 3, 3)])
 def test_too_few_draws_are_no_fit(lengths):
     with pytest.raises(KeyboardInterrupt, match="nothing is kept"):
-        _stopped(Stopped(*lengths), 1)
+        _equally_many(stopped(*lengths), 1000, 1)
 
 
 @pytest.fixture

@@ -12,11 +12,15 @@ SIZE = {"draws": 1000, "tune": 500, "chains": 4, "random_seed": 1, "progressbar"
 
 
 @pytest.fixture(scope="module")
-def runs(montgomery):
-    """The same density sampled with trajectories of fixed length, and with NUTS."""
+def density(montgomery):
     law = bcl.ContextLaw()
     law._prepare(montgomery.isel(obs_id=np.flatnonzero(montgomery["prompt_tokens"] < 2000)))
-    density, _ = law._density(500, 1)
+    return law._density(500, 1)[0]
+
+
+@pytest.fixture(scope="module")
+def runs(density):
+    """The same density sampled with trajectories of fixed length, and with NUTS."""
     fixed = sampling.sample(density, target_accept=0.95, **SIZE)
     return fixed, sampling.sample(density, target_accept=0.95, max_depth=10, **SIZE)
 
@@ -57,3 +61,41 @@ def test_of_a_fixed_length_no_depth_is_said_to_be_reached(runs):
     fixed, nuts = (set(run["sample_stats"].data_vars) for run in runs)
     assert nuts - fixed == {"reached_max_treedepth", "tree_depth"}
     assert fixed < nuts
+
+
+SMALL = SIZE | {"draws": 20, "tune": 40, "target_accept": 0.9, "doublings": 3}
+
+
+def test_chains_that_go_on_end_where_a_single_run_of_so_many_steps_does(density):
+    looks = []
+
+    def further(trace):
+        looks.append(trace)
+        return {1: 2, 2: 4, 4: 1}[trace.attrs["thin"]]
+
+    found = sampling.sample(density, thin=1, most=50, further=further, **SMALL)
+    assert [trace.attrs["thin"] for trace in looks] == [1, 2, 4]
+    for trace in looks:
+        alone = sampling.sample(density, thin=trace.attrs["thin"], **SMALL)
+        assert trace.identical(alone)
+    assert found.identical(looks[-1])
+    # No more than the most, however many are asked for.
+    most = sampling.sample(density, thin=1, most=2, further=lambda trace: 9, **SMALL)
+    assert most.identical(looks[1])
+
+
+def test_interrupted_when_they_go_on_all_draws_are_kept_of_as_many_steps_as_there_were(density):
+    looks = []
+
+    def further(trace):
+        looks.append(trace.attrs["thin"])
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+        return 3
+
+    found = sampling.sample(density, thin=2, most=1000, further=further, **SMALL)
+    assert looks == [2, 3]
+    assert "4 chains of 20 draws are kept of 4 chains of 20" in found.attrs["interrupted"]
+    assert 3 <= found.attrs["thin"] < 1000
+    assert found["posterior"].sizes["draw"] == 20
+    assert found["posterior"]["mu_A"].notnull().all()

@@ -52,8 +52,7 @@ Thin = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Sampler steps for every draw kept. [default: 2; if that does not pass, again "
-        "with 2 to 6]",
+        help="Sampler steps for every draw kept. [default: as many as are needed, 1 to 6]",
     ),
 ]
 
