@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -178,47 +179,31 @@ def sample(
         cores, most = None, thin
     else:
         cores = int(chains)  # side by side, so that all have drawn as much when it is asked
-    progress, first = _Progress(), thin
+    first = thin
+    start = partial(
+        nutpie.sample,
+        sampler_model(density),
+        draws=int(draws) * int(most),
+        tune=int(tune),
+        chains=int(chains),
+        cores=cores,
+        seed=random_seed,
+        progress_bar=progressbar,
+        save_warmup=False,
+        target_accept=target_accept,
+        **length,
+    )
     try:
-        # Not blocking: a blocking call would hand over a part of the draws as if it were all.
-        sampler = nutpie.sample(
-            sampler_model(density),
-            draws=int(draws) * int(most),
-            tune=int(tune),
-            chains=int(chains),
-            cores=cores,
-            seed=random_seed,
-            progress_bar=progressbar,
-            progress_callback=progress,
-            save_warmup=False,
-            target_accept=target_accept,
-            blocking=False,
-            **length,
-        )
-        trace = None
-        try:
-            while True:
-                if trace is None or _drawn(trace).min() < draws * thin:
-                    trace = _wait(sampler, progress, int(tune), draws * thin)
-                found = _tree(trace, draws, thin, doublings)
-                steps = 0 if further is None else min(further(found), most)
-                if steps <= thin:
-                    break
-                thin = steps
-        except KeyboardInterrupt:
-            if trace is None or _drawn(trace).min() < draws * most:
-                trace = _quietly(sampler.abort)
-            thin = max(first, int(_drawn(trace).min()) // draws)
-            trace, kept = _equally_many(trace, draws, thin)
-            found = _tree(trace, kept, thin, doublings)
-            of = trace["posterior"].sizes["chain"]
-            found.attrs["interrupted"] = (
-                f"sampling was interrupted: {of} chains of {kept} draws are kept of {chains} "
-                f"chains of {draws}, with {thin} steps for every draw"
-            )
-        else:
-            if _drawn(trace).min() < draws * most:
-                sampler.cancel()
+        with _Chains(start, int(tune)) as at_work:
+            try:
+                while True:
+                    found = _tree(at_work.after(draws * thin), draws, thin, doublings)
+                    steps = 0 if further is None else min(further(found), most)
+                    if steps <= thin:
+                        return found
+                    thin = steps
+            except KeyboardInterrupt:
+                trace = at_work.stop()
     except RuntimeError as error:
         if "nitialization" not in str(error):
             raise
@@ -226,29 +211,60 @@ def sample(
             "sampling cannot start: the log-density is not finite there. Variables at fault: "
             f"{_explain_start(density)}. Check their priors against the scores."
         ) from error
+    thin = max(first, int(_drawn(trace).min()) // draws)
+    trace, kept = _equally_many(trace, draws, thin)
+    found = _tree(trace, kept, thin, doublings)
+    found.attrs["interrupted"] = (
+        f"sampling was interrupted: {trace['posterior'].sizes['chain']} chains of {kept} draws are "
+        f"kept of {chains} chains of {draws}, with {thin} steps for every draw"
+    )
     return found
 
 
-class _Progress:
-    """Transitions that every chain has done, those of the tuning included."""
+class _Chains:
+    """Chains of nutpie at work in the background, until all is drawn or they are left.
 
-    def __init__(self) -> None:
-        self.done = 0
+    Parameters
+    ----------
+    start : callable
+        ``nutpie.sample`` but for its options that say how to wait.
+    tune : int
+        Steps of the tuning.
+    """
 
-    def __call__(self, chains: list[Any]) -> None:
-        self.done = min(chain.finished_draws for chain in chains)
+    def __init__(self, start: Callable[..., Any], tune: int) -> None:
+        self._tune, self._done = tune, 0
+        self._ended: xr.DataTree | None = None
+        # Not blocking: a blocking call would hand over a part of the draws as if it were all.
+        self._sampler = start(blocking=False, progress_callback=self._look)
 
+    def _look(self, chains: list[Any]) -> None:
+        self._done = min(chain.finished_draws for chain in chains)
 
-def _wait(sampler: Any, progress: _Progress, tune: int, steps: int) -> xr.DataTree:
-    """What there is once every chain has taken so many steps after its tuning, or has ended."""
-    while True:
-        try:
-            return _quietly(sampler.wait, timeout=_POLL)
-        except TimeoutError:
-            if progress.done >= tune + steps:
-                trace = _quietly(sampler.inspect)
-                if _drawn(trace).min() >= steps:
-                    return trace
+    def __enter__(self) -> _Chains:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ended is None:
+            self._sampler.cancel()
+
+    def after(self, steps: int) -> xr.DataTree:
+        """What there is once every chain has taken so many steps after its tuning."""
+        while self._ended is None:
+            try:
+                self._ended = _quietly(self._sampler.wait, timeout=_POLL)
+            except TimeoutError:
+                if self._done >= self._tune + steps:
+                    trace = _quietly(self._sampler.inspect)
+                    if _drawn(trace).min() >= steps:
+                        return trace
+        return self._ended
+
+    def stop(self) -> xr.DataTree:
+        """End them; what there is."""
+        if self._ended is None:
+            self._ended = _quietly(self._sampler.abort)
+        return self._ended
 
 
 def _quietly(get: Callable[..., xr.DataTree], **options: Any) -> xr.DataTree:
