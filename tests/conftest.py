@@ -1,5 +1,7 @@
 """Fits that several tests look at, sampled once a session with the defaults of the package."""
 
+import os
+
 import matplotlib
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from hypothesis import settings
 import bayes_ctxlaw as bcl
 
 matplotlib.use("Agg")
+# Consoles are made at import, and keep to a width that is set then whatever a test sets later.
+os.environ.pop("COLUMNS", None)
 # The same examples at every run, and no deadline: a busy machine is not a fault of the code.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
