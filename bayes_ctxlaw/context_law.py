@@ -284,7 +284,8 @@ class ContextLaw:
             thin=thin,
             target_accept=target_accept,
         )
-        told |= {name: trace.attrs.pop(name) for name in ("thin", "target_accept", "doublings")}
+        of_run = ("thin", "target_accept", "doublings")  # the last not where NUTS sampled
+        told |= {name: trace.attrs.pop(name) for name in of_run if name in trace.attrs}
         self._seed = seed
         self.idata = self._tree(trace)
         self.idata["posterior"].attrs |= {f"fit_{k}": np.asarray(v).item() for k, v in told.items()}

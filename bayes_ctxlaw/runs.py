@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import pandas as pd
@@ -53,7 +54,8 @@ def sample_enough(
     """Sample a log-density until its chains pass.
 
     Chains that lack effective draws go on, unless the most steps would not be enough. Where they
-    diverge, others begin with shorter leapfrog steps.
+    diverge, others begin with shorter leapfrog steps. Draws too few to pass are taken from a
+    single run.
 
     Parameters
     ----------
@@ -65,7 +67,8 @@ def sample_enough(
         Show progress, and say why it ends early or begins anew.
     thin : int, optional
         Steps for every draw kept, of a single run. If None, from `FEWEST_STEPS` to `MOST_STEPS`,
-        as are needed.
+        as are needed; `FEWEST_STEPS` where fewer than `judgement.ESS_PER_CHAIN` draws are asked
+        of each chain.
     target_accept : float, optional
         Of a single run. If None, `TARGET_ACCEPT` with `thin`, and otherwise `QUICK_ACCEPT`, and
         the next of `TARGET_ACCEPT` and `CAREFUL_ACCEPT` after every run that diverged.
@@ -97,6 +100,9 @@ def sample_enough(
     targets = [QUICK_ACCEPT, TARGET_ACCEPT, CAREFUL_ACCEPT]
     if target_accept is not None:
         targets = [target_accept]
+    draws = options["draws"]
+    if isinstance(draws, Integral) and draws < ESS_PER_CHAIN:
+        return run(targets[0], thin=FEWEST_STEPS)
     look = _Look(judge, ESS_PER_CHAIN * chains, len(targets) > 1, log)
     steps = {"thin": FEWEST_STEPS, "most": MOST_STEPS, "further": look}
     found = run(targets[0], **steps)

@@ -30,6 +30,9 @@ _PILOT_ACCEPT, _PILOT_DEPTH = 0.9, 7
 _PROBE, _PROBE_DEPTH = 60, 10
 """Steps of tuning, and of each of two chains after it, that show where trajectories turn round."""
 
+_WORTH_A_PROBE = 300
+"""Steps of a chain, tuning included, from which it pays to find that out."""
+
 _FURTHER, MOST_DOUBLINGS = 1, 9
 """Doublings beyond those, and in all at most. NUTS ends a trajectory where most of the coordinates
 have turned round; the slow ones, on which the effective draws depend, are then still on their way.
@@ -123,7 +126,8 @@ def sample(
         steps at most. If None, all have the same length.
     doublings : int, optional
         That length: two to this power of leapfrog steps. If None, twice that at which they
-        typically turn round, which a short run of NUTS finds out, and 511 leapfrog steps at most.
+        typically turn round, which a short run of NUTS finds out, and 511 leapfrog steps at most;
+        chains of fewer than 300 steps are by NUTS instead.
     further : callable, optional
         Is given what there is after `thin` steps for every draw, as it would be returned, and says
         how many there are to be when it is asked again; the chains go on meanwhile. If that is no
@@ -169,6 +173,8 @@ def sample(
         raise SpecificationError("; ".join(faults) + ".")
     import nutpie
 
+    if max_depth is None and doublings is None and tune + draws * thin < _WORTH_A_PROBE:
+        max_depth = MOST_DOUBLINGS
     if max_depth is None:
         if doublings is None:
             doublings = _doublings(density, target_accept=target_accept, random_seed=random_seed)

@@ -250,7 +250,8 @@ class TestReview:
     def test_alpha_of_a_single_compute_value_is_the_priors(self, montgomery):
         law = bcl.ContextLaw()
         kept = montgomery["compute"].values < 1e23
-        law.fit(montgomery.isel(obs_id=kept), draws=200, tune=300, random_seed=1, progressbar=False)
+        size = {"draws": 200, "tune": 300, "thin": 1, "progressbar": False}
+        law.fit(montgomery.isel(obs_id=kept), random_seed=1, **size)
         row = law.review().table.loc["parameters that the prior decides"]
         assert row["verdict"] == "REVIEW"
         assert "alpha" in row["advice"]

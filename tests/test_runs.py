@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayes_ctxlaw import runs
-from bayes_ctxlaw.judgement import ESS, convergence
+from bayes_ctxlaw.judgement import ESS, ESS_PER_CHAIN, convergence
 
 DOUBLINGS = 6
 
@@ -154,6 +154,17 @@ def test_steps_or_a_target_of_the_callers_own_are_kept_to(sampler):
     # Of divergences alone, more steps at the same target would not rid it.
     calls = sampler(DIVERGING)
     runs.sample_enough(None, convergence, target_accept=0.8, **SIZE)
+    assert looks(calls) == [(0.8, None, 1)]
+
+
+def test_draws_too_few_to_pass_are_taken_from_a_single_run(sampler):
+    calls = sampler(STUCK_DIVERGING)
+    few = SIZE | {"draws": ESS_PER_CHAIN - 1}
+    found = runs.sample_enough(None, convergence, **few)
+    assert looks(calls) == [(0.95, None, 1)]
+    assert found.attrs["target_accept"] == 0.95
+    calls = sampler(STUCK_DIVERGING)
+    runs.sample_enough(None, convergence, target_accept=0.8, **few)
     assert looks(calls) == [(0.8, None, 1)]
 
 

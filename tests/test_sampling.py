@@ -63,6 +63,15 @@ def test_of_a_fixed_length_no_depth_is_said_to_be_reached(runs):
     assert fixed < nuts
 
 
+def test_chains_too_short_for_a_probe_are_by_nuts(density, monkeypatch):
+    monkeypatch.setattr(sampling, "_doublings", lambda *_, **__: pytest.fail("a probe"))
+    few = SIZE | {"draws": 4, "tune": 5, "chains": 1, "target_accept": 0.9}
+    found = sampling.sample(density, **few)
+    assert "doublings" not in found.attrs
+    assert "tree_depth" in found["sample_stats"]
+    assert found["sample_stats"]["n_steps"].max() < 2**sampling.MOST_DOUBLINGS
+
+
 SMALL = SIZE | {"draws": 20, "tune": 40, "target_accept": 0.9, "doublings": 3}
 
 
