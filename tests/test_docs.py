@@ -124,3 +124,15 @@ def test_the_python_in_the_pages_is_python():
         text = page.read_text(encoding="utf-8")
         for code in re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
             compile(code, page.name, "exec")
+
+
+def test_what_the_page_on_own_priors_prints_is_what_its_code_prints(capsys):
+    text = (ROOT / "docs" / "own_priors.md").read_text(encoding="utf-8")
+    # What comes before the first output: priors alone, nothing is fitted.
+    before, printed = re.search(
+        r"^(.*?)^```text\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    ).groups()
+    namespace = {}
+    for code in re.findall(r"^```python\n(.*?)^```", before, flags=re.DOTALL | re.MULTILINE):
+        exec(compile(code, "own_priors.md", "exec"), namespace)
+    assert capsys.readouterr().out.endswith(f"\n{printed}")
