@@ -40,11 +40,18 @@ class _Layout:
 
     blocks: list[Block]
     matrices: dict[str, sp.csr_matrix]
+    columns: np.ndarray  # of every row, the unknown of each block that it has
     size: int
 
     def of(self, name: str) -> list[Block]:
         """Blocks of a parameter."""
         return [block for block in self.blocks if block[0] == name]
+
+    def spread(self, values: np.ndarray) -> sp.csr_matrix:
+        """Put a value of every row and block, (row, block), where its unknown has its column."""
+        n, width = self.columns.shape
+        ends = np.arange(0, n * width + 1, width)
+        return sp.csr_matrix((values.ravel(), self.columns.ravel(), ends), (n, self.size))
 
 
 def _layout(
@@ -68,22 +75,22 @@ def _layout(
         rows = np.tile(np.arange(n), len(parts))
         at_each = np.ones(len(rows)), (rows, np.concatenate(parts))
         matrices[name] = sp.csr_matrix(at_each, shape=(n, at))
-    return _Layout(blocks, matrices, at)
+    in_order = [part for name in columns for part in columns[name]]
+    return _Layout(blocks, matrices, np.stack(in_order, 1), at)
 
 
 def _evaluate(
     totals: dict[str, np.ndarray], design: Mapping[str, np.ndarray], terms: LawTerms
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """P and its derivative by each total."""
-    mean = mean_score(law_arguments(totals, MOST), design, terms)
-    slopes = {}
-    for name in totals:
-        up = mean_score(law_arguments({**totals, name: totals[name] + _STEP}, MOST), design, terms)
-        down = mean_score(
-            law_arguments({**totals, name: totals[name] - _STEP}, MOST), design, terms
-        )
-        slopes[name] = (up - down) / (2 * _STEP)
-    return mean, slopes
+    # All at once, a row each: as they are, then every total a step up and a step down.
+    moved = {name: np.tile(value, (1 + 2 * len(totals), 1)) for name, value in totals.items()}
+    for row, name in enumerate(totals):
+        moved[name][1 + 2 * row] += _STEP
+        moved[name][2 + 2 * row] -= _STEP
+    mean = mean_score(law_arguments(moved, MOST), design, terms)
+    slopes = (mean[1::2] - mean[2::2]) / (2 * _STEP)
+    return mean[0], dict(zip(totals, slopes, strict=True))
 
 
 class Objective:
@@ -148,13 +155,12 @@ class Objective:
 
     def jacobian(self, slopes: Mapping[str, np.ndarray]) -> sp.csr_matrix:
         """Derivative of P by every unknown."""
-        return sum(
-            sp.diags_array(slopes[name]) @ self.layout.matrices[name] for name in slopes
-        ).tocsr()
+        return self.layout.spread(np.stack([slopes[name] for name, *_ in self.layout.blocks], 1))
 
     def hessian(self, jac: sp.csr_matrix, weight: np.ndarray, precision: np.ndarray) -> np.ndarray:
         """Gauss-Newton Hessian of what `climb` makes small."""
-        hessian = (jac.T @ (sp.diags_array(weight) @ jac)).toarray()
+        weighted = self.layout.spread(jac.data.reshape(len(weight), -1) * weight[:, None])
+        hessian = (jac.T @ weighted).toarray()
         hessian[np.diag_indices_from(hessian)] += precision
         return hessian
 
