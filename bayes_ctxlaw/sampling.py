@@ -127,7 +127,7 @@ def sample(
     doublings : int, optional
         That length: two to this power of leapfrog steps. If None, twice that at which they
         typically turn round, which a short run of NUTS finds out, and 511 leapfrog steps at most;
-        chains of fewer than 300 steps are by NUTS instead.
+        chains of fewer than 300 steps that do not go on are by NUTS instead.
     further : callable, optional
         Is given what there is after `thin` steps for every draw, as it would be returned, and says
         how many there are to be when it is asked again; the chains go on meanwhile. If that is no
@@ -173,7 +173,9 @@ def sample(
         raise SpecificationError("; ".join(faults) + ".")
     import nutpie
 
-    if max_depth is None and doublings is None and tune + draws * thin < _WORTH_A_PROBE:
+    # Of chains that may go on, nobody knows how short they will be.
+    short = further is None and tune + draws * thin < _WORTH_A_PROBE
+    if short and max_depth is None and doublings is None:
         max_depth = MOST_DOUBLINGS
     if max_depth is None:
         if doublings is None:

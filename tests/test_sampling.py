@@ -70,6 +70,10 @@ def test_chains_too_short_for_a_probe_are_by_nuts(density, monkeypatch):
     assert "doublings" not in found.attrs
     assert "tree_depth" in found["sample_stats"]
     assert found["sample_stats"]["n_steps"].max() < 2**sampling.MOST_DOUBLINGS
+    # Those that may go on will be looked at, and their length with them.
+    monkeypatch.setattr(sampling, "_doublings", lambda *_, **__: 3)
+    found = sampling.sample(density, **few, most=2, further=lambda trace: trace.attrs["thin"])
+    assert found.attrs["doublings"] == 3
 
 
 SMALL = SIZE | {"draws": 20, "tune": 40, "target_accept": 0.9, "doublings": 3}
