@@ -27,8 +27,8 @@ from bayes_ctxlaw.law import (
     log_by_length,
     log_rise,
     log_saturation,
+    natural,
     unsaturate,
-    window_end,
 )
 from bayes_ctxlaw.likelihoods import (
     COUNT_LIKELIHOODS,
@@ -276,8 +276,9 @@ class _Builder:
 
         The end of a window moves with the width of the penalty.
         """
-        sharper = _exp(self.totals["kappa"] - self.at_mode["kappa"])
-        shown = self.geometry.log_odds / np.exp(self.at_mode["kappa"])
+        now, then = (natural("kappa", of["kappa"]) for of in (self.totals, self.at_mode))
+        sharper = now / then
+        shown = self.geometry.log_odds / then
         value = (block.value + shown) - shown / sharper
         share, weight = self.geometry.in_widths, block.weight
         if share.any():
@@ -328,8 +329,8 @@ class _Builder:
         parameters = [
             log_saturation(log_u, spec.terms.compute_term),
             self._log_context(totals),
-            tape.exp(totals["kappa"]) if penalised else 0.0,
-            window_end(totals["delta"]) if penalised else 0.0,
+            natural("kappa", totals["kappa"]) if penalised else 0.0,
+            natural("delta", totals["delta"]) if penalised else 0.0,
             phi,
         ]
         items, constant = item_counts(obs), 0.0

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.linalg
 
 from bayes_ctxlaw.encoding import Strata
-from bayes_ctxlaw.law import law_arguments, log_by_length, log_saturation, window_end
+from bayes_ctxlaw.law import law_arguments, log_by_length, log_saturation, natural, window_end
 from bayes_ctxlaw.mode import MOST, Mode
 
 _PLACES = 24  # where the curvature is looked at, beside the mode
@@ -199,7 +199,7 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
         several = len(set(strata.codes["task"])) > 1
         in_widths = known_in_widths if several else in_widths
         log_odds = (shown if several else 1.0) * at_end.of(
-            np.exp(totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
+            natural("kappa", totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
     return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start)
 
@@ -310,7 +310,7 @@ def _of_window_ends(mode: Mode, strata: Strata) -> tuple[Block, np.ndarray, np.n
     away = np.where(precision > 0.0, mean / spread + here / variance, 0.0)
     # A width of the penalty, in what delta is the image of.
     slope = (window_end(totals["delta"] + 0.01) - window_end(totals["delta"] - 0.01)) / 0.02
-    width = np.exp(-totals["kappa"]) / slope
+    width = 1.0 / (natural("kappa", totals["kappa"]) * slope)
     precision = np.maximum(precision, (_WIDEST * width) ** -2)
     uncertain = 1.0 / precision + (_BLUR * width) ** 2
     # The same with a sharper penalty: how much of it is the penalty's width.

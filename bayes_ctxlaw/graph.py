@@ -1,9 +1,9 @@
 """Observations + specification → a PyMC model. The only module that builds a graph of the law.
 
-Every parameter is population value + effects, on the log scale (ρ: log-odds; δ: before
-`law.window_end`). Variables are named as in the posterior of a fit; those ending in ``_raw`` are
-standard normal, so that an effect is its scale times them. A fit moves other variables (`density`),
-and has the same posterior.
+Every parameter is population value + effects, on the scale that `law.natural` takes, mostly the
+log. Variables are named as in the posterior of a fit; those ending in ``_raw`` are standard normal,
+so that an effect is its scale times them. A fit moves other variables (`density`), and has the
+same posterior.
 """
 
 from __future__ import annotations

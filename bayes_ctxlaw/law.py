@@ -33,6 +33,12 @@ DILUTIONS = ("window", "none")
 PARAMETERS = ("A", "alpha", "B", "beta", "rho", "D", "psi", "eta", "kappa", "delta")
 """The parameters of the law, in the order of its formula."""
 
+PARTING = 2.0
+"""Kappa is above this, and eta below it. At 2 scores go from 88 % to 12 % while prompts become
+seven times as long. The loss inside the window and the end of the window are the same function of
+w, and without a border each could take the place of the other: scores would have two readings, and
+to the one no window would ever end.
+"""
 
 # exp(-30) is below the spacing of float64 around 1, so beyond these arguments a term equals its
 # leading asymptote to the last bit.
@@ -370,6 +376,10 @@ def natural(name: str, total: Any) -> Any:
     if name == "delta":
         return window_end(total)
     xp = array_module(total)
+    if name == "kappa":
+        return PARTING + xp.exp(total)
+    if name == "eta":
+        return PARTING * xp.exp(log_saturation(total, "power"))
     return 1.0 / (1.0 + xp.exp(-total)) if name == "rho" else xp.exp(total)
 
 
@@ -379,7 +389,8 @@ def law_arguments(totals: Mapping[str, Any], most: float | None = None) -> dict[
     Parameters
     ----------
     totals : mapping
-        By name: logarithms, of rho the log-odds, of delta what `window_end` takes.
+        By name: logarithms; of kappa that of what it has above `PARTING`, of eta the log-odds of
+        its share of `PARTING`, of rho the log-odds, of delta what `window_end` takes.
     most : float, optional
         Bound on the logarithms of what is exponentiated, for places no posterior reaches.
 
@@ -397,7 +408,8 @@ def law_arguments(totals: Mapping[str, Any], most: float | None = None) -> dict[
             arguments["logit_rho"] = value
         else:
             xp = array_module(value)
-            arguments[name] = xp.exp(value if most is None else xp.clip(value, -most, most))
+            value = value if most is None else xp.clip(value, -most, most)
+            arguments[name] = natural(name, value)
     return arguments
 
 

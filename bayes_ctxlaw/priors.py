@@ -1,9 +1,9 @@
 """Priors: the defaults, the user's own, and how they print.
 
 A prior of a population parameter is stated on the parameter's natural scale, so that a person can
-judge it: "κ between 2 and 20 with 90 %". Effects act on the log scale (ρ: log-odds; δ: before
-`law.window_end`), and their standard deviations have half-normal priors on that scale, or priors
-that keep away from 0.
+judge it: "κ between 3 and 30 with 90 %". Effects act on the log scale (ρ: log-odds; η: log-odds of
+its share of `law.PARTING`; κ: log of what it has above that; δ: before `law.window_end`), and their
+standard deviations have half-normal priors on that scale, or priors that keep away from 0.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numbers import Real
 
 import numpy as np
 
-from bayes_ctxlaw.errors import SpecificationError
-from bayes_ctxlaw.law import PARAMETERS, window_end, window_total
+from bayes_ctxlaw.errors import FileFormatError, SpecificationError
+from bayes_ctxlaw.law import PARAMETERS, PARTING, window_end, window_total
 
 _Z90 = 1.6448536269514722  # 95 % point of the standard normal
 _POSITIVE_90 = {  # 5 % and 95 % points at scale 1, which is the root mean square
@@ -30,13 +30,22 @@ _NAMES = {
     "lognormal": "LogNormal",
     "logitnormal": "LogitNormal",
     "window": "Window",
+    "logitnormal_below": f"{PARTING:g}·LogitNormal",
+    "lognormal_above": f"{PARTING:g} + LogNormal",
     "half_normal": "HalfNormal",
     "zero_avoiding": "Gamma",
 }
 
+_KINDS = {
+    "rho": "logitnormal",
+    "eta": "logitnormal_below",
+    "kappa": "lognormal_above",
+    "delta": "window",
+}
+
 
 def _kind(parameter: str) -> str:
-    return {"rho": "logitnormal", "delta": "window"}.get(parameter, "lognormal")
+    return _KINDS.get(parameter, "lognormal")
 
 
 @dataclass(frozen=True)
@@ -45,14 +54,16 @@ class Prior:
 
     Parameters
     ----------
-    kind : {"lognormal", "logitnormal", "window", "half_normal", "zero_avoiding"}
-        Family of the distribution, on the natural scale. ``"window"`` is that of delta: normal
-        above 0, and drawn together to a quarter below (``law.window_end``). The last two are for
-        standard deviations; ``"zero_avoiding"`` is a gamma distribution of shape 2.
+    kind : str
+        Family of the distribution, on the natural scale: ``"lognormal"``, ``"logitnormal"``;
+        ``"logitnormal_below"``, that of eta, drawn out to end at ``law.PARTING``;
+        ``"lognormal_above"``, that of kappa, which begins there; ``"window"``, that of delta,
+        normal above 0 and drawn together to a quarter below (``law.window_end``). For standard
+        deviations ``"half_normal"``, and ``"zero_avoiding"``, a gamma distribution of shape 2.
     loc, scale : float
-        Location and scale: of the logarithm for ``"lognormal"``, of the log-odds for
-        ``"logitnormal"``, before ``law.window_end`` for ``"window"``. For standard deviations
-        `loc` is 0 and `scale` the root mean square.
+        Location and scale of what effects add to: the logarithm or the log-odds, before
+        ``law.window_end`` for ``"window"``. For standard deviations `loc` is 0 and `scale` the root
+        mean square.
 
     Examples
     --------
@@ -101,9 +112,9 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
     ----------
     low, high : float
         5 % and 95 % points, on the natural scale of the parameter.
-    kind : {"lognormal", "logitnormal", "window"}
-        ``"lognormal"`` for A, alpha, B, beta, D, psi, eta and kappa, ``"logitnormal"`` for rho,
-        ``"window"`` for delta.
+    kind : {"lognormal", "logitnormal", "logitnormal_below", "lognormal_above", "window"}
+        ``"lognormal"`` for A, alpha, B, beta, D and psi, ``"logitnormal"`` for rho,
+        ``"logitnormal_below"`` for eta, ``"lognormal_above"`` for kappa, ``"window"`` for delta.
 
     Returns
     -------
@@ -120,8 +131,8 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
     LogNormal(2.39, 1.03): between 2 and 60 with 90 %
     """
     if kind not in _NAMES or kind in _POSITIVE_90:
-        allowed = "'lognormal', 'logitnormal' or 'window'"
-        raise SpecificationError(f"between takes kind={allowed}; got {kind!r}.")
+        allowed = ", ".join(repr(name) for name in _NAMES if name not in _POSITIVE_90)
+        raise SpecificationError(f"between takes kind= one of {allowed}; got {kind!r}.")
     if kind == "lognormal" and not 0 < low < high:
         raise SpecificationError(
             f"between({low}, {high}): this parameter is above 0, so give 0 < low < high."
@@ -129,6 +140,16 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
     if kind == "logitnormal" and not 0 < low < high < 1:
         raise SpecificationError(
             f"between({low}, {high}): this parameter is a share, so give 0 < low < high < 1."
+        )
+    if kind == "logitnormal_below" and not 0 < low < high < PARTING:
+        raise SpecificationError(
+            f"between({low}, {high}): eta is below {PARTING:g}, for a sharper loss is what "
+            f"kappa is for, so give 0 < low < high < {PARTING:g}."
+        )
+    if kind == "lognormal_above" and not PARTING < low < high:
+        raise SpecificationError(
+            f"between({low}, {high}): kappa is above {PARTING:g}, for a blunter end of the window "
+            f"is what D and eta are for, so give {PARTING:g} < low < high."
         )
     if not (low < high and math.isfinite(low) and math.isfinite(high)):
         raise SpecificationError(f"between({low}, {high}): give two numbers, low < high.")
@@ -140,14 +161,22 @@ def _natural(kind: str, total: float) -> float:
     """From the scale that effects act on."""
     if kind == "window":
         return float(window_end(np.float64(total)))
-    return math.exp(total) if kind == "lognormal" else 1.0 / (1.0 + math.exp(-total))
+    if kind.startswith("logitnormal"):
+        return _most(kind) / (1.0 + math.exp(-total))
+    return math.exp(total) + (PARTING if kind == "lognormal_above" else 0.0)
 
 
 def _total(kind: str, value: float) -> float:
     """The inverse of `_natural`."""
     if kind == "window":
         return window_total(value)
-    return math.log(value) if kind == "lognormal" else math.log(value / (1.0 - value))
+    if kind.startswith("logitnormal"):
+        return math.log(value / (_most(kind) - value))
+    return math.log(value - (PARTING if kind == "lognormal_above" else 0.0))
+
+
+def _most(kind: str) -> float:
+    return PARTING if kind == "logitnormal_below" else 1.0
 
 
 def half_normal(scale: float) -> Prior:
@@ -218,10 +247,8 @@ POPULATION: Mapping[str, Prior] = {
     "rho": Prior("logitnormal", -2.0, 1.5),
     "D": between(0.005, 0.3),
     "psi": between(0.1, 1.0),
-    "eta": between(0.3, 1.5),
-    # Sharper than the loss within a window is (eta): a blunt end would be another name for that
-    # loss, and foretell that no window ends.
-    "kappa": between(3.0, 30.0),
+    "eta": between(0.3, 1.5, "logitnormal_below"),
+    "kappa": between(3.0, 30.0, "lognormal_above"),
     "delta": Prior("window", 0.2, 0.4),
 }
 """Default priors of the population values of the parameters, at the references."""
@@ -334,8 +361,8 @@ def resolve_priors(
 
     Examples
     --------
-    >>> print(resolve_priors({}, {"kappa": (5, 20)})["kappa"])
-    LogNormal(2.3, 0.421): between 5 and 20 with 90 %
+    >>> print(resolve_priors({}, {"alpha": (0.1, 0.4)})["alpha"])
+    LogNormal(-1.61, 0.421): between 0.1 and 0.4 with 90 %
     """
     priors = default_priors(levels, parameters)
     faults = []
@@ -361,7 +388,20 @@ def priors_to_json(priors: Mapping[str, Prior]) -> dict[str, dict[str, object]]:
 
 
 def priors_from_json(saved: Mapping[str, Mapping[str, object]]) -> dict[str, Prior]:
-    """Reverse of `priors_to_json`."""
+    """Reverse of `priors_to_json`.
+
+    Raises
+    ------
+    FileFormatError
+        If a parameter meant something else when they were saved.
+    """
+    other = [n for n, prior in saved.items() if n in PARAMETERS and prior["kind"] != _kind(n)]
+    if other:
+        raise FileFormatError(
+            f"the priors of {' and '.join(other)} in this fit have forms that they do not have "
+            "here: it is of another version of bayes_ctxlaw, in which these parameters meant "
+            "something else. Fit again with this version, or load it with that one."
+        )
     return {
         name: Prior(str(p["kind"]), float(p["loc"]), float(p["scale"]))  # type: ignore[arg-type]
         for name, p in saved.items()

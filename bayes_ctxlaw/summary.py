@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw.encoding import Encoding, level_labels
-from bayes_ctxlaw.law import LawTerms
+from bayes_ctxlaw.law import PARTING, LawTerms
 from bayes_ctxlaw.specification import Specification
 
 SYMBOLS = {
@@ -83,7 +83,8 @@ def describe(
             f"{encoding.prompt_tokens_reference:,.0f} tokens (where A and B are stated)"
         )
     lines.append(f"  likelihood: {likelihood}")
-    lines.append("Effects (log scale; δ: its own)")
+    own = f"log-odds of ρ and of η / {PARTING:g}; log of κ − {PARTING:g}; δ: its own"
+    lines.append(f"Effects (log scale; {own})")
     for level, parameters in spec.levels.items():
         seen = ""
         if encoding is not None:

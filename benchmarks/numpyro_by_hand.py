@@ -71,11 +71,12 @@ def mean_score(data: Data, total: dict[str, Any], xp: Any = jnp, sigmoid: Any = 
         rise = xp.logaddexp(0.0, rise - total["rho"]) - xp.logaddexp(0.0, -total["rho"])
     inside = compute * sigmoid(total["B"] + rise)
     if "D" in total:
-        lost = total["D"] + xp.exp(total["eta"]) * data.w - xp.exp(total["psi"]) * data.x
+        eta = 2.0 * sigmoid(total["eta"])
+        lost = total["D"] + eta * data.w - xp.exp(total["psi"]) * data.x
         inside = inside * sigmoid(-lost)
     # Below 0 the effective window moves at a quarter of the rate; 0.1 rounds the corner.
     delta = 0.25 * total["delta"] + 0.075 * xp.logaddexp(0.0, total["delta"] / 0.1)
-    window = sigmoid(-xp.exp(total["kappa"]) * (data.w - delta))
+    window = sigmoid(-(2.0 + xp.exp(total["kappa"])) * (data.w - delta))
     return window * (data.chance + (1.0 - data.chance) * inside)
 
 

@@ -47,11 +47,12 @@ def _mean_score(data: Data, total: dict[str, Any]) -> Any:
         rise = pt.softplus(rise - total["rho"]) - pt.softplus(-total["rho"])
     inside = compute * pm.math.sigmoid(total["B"] + rise)
     if "D" in total:
-        lost = total["D"] + pt.exp(total["eta"]) * data.w - pt.exp(total["psi"]) * data.x
+        eta = 2.0 * pm.math.sigmoid(total["eta"])
+        lost = total["D"] + eta * data.w - pt.exp(total["psi"]) * data.x
         inside = inside * pm.math.sigmoid(-lost)
     # Below 0 the effective window moves at a quarter of the rate; 0.1 rounds the corner.
     delta = 0.25 * total["delta"] + 0.075 * pt.softplus(total["delta"] / 0.1)
-    window = pm.math.sigmoid(-pt.exp(total["kappa"]) * (data.w - delta))
+    window = pm.math.sigmoid(-(2.0 + pt.exp(total["kappa"])) * (data.w - delta))
     return window * (data.chance + (1.0 - data.chance) * inside)
 
 

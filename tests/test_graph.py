@@ -159,6 +159,10 @@ class Case:
                 arguments["logit_rho"] = total
             elif name == "delta":  # the same above 0, a quarter of it below
                 arguments[name] = 0.25 * total + 0.075 * np.logaddexp(0.0, total / 0.1)
+            elif name == "kappa":  # from 2 on
+                arguments[name] = 2.0 + np.exp(total)
+            elif name == "eta":  # up to 2
+                arguments[name] = 2.0 / (1.0 + np.exp(-total))
             else:
                 arguments[name] = np.exp(total)
         return mean_score(

@@ -339,7 +339,7 @@ def test_effects_have_a_panel_a_parameter_with_its_scale(law):
     axes = plot_effects(law)
     titles = [ax.get_xlabel() for ax in axes]
     on = ["log A", "log α", "log B", "log β", "the log-odds of ρ", "log D", "log ψ",
-          "log η", "log κ"]  # fmt: skip
+          "the log-odds of η / 2", "log(κ − 2)"]  # fmt: skip
     assert titles[:-1] == [f"effect on {name}" for name in on]
     assert titles[-1] == "effect on δ\n(natural log units of the window)"
     assert {"50 % equal-tailed", "90 % equal-tailed"} <= set(legend_texts(axes))

@@ -87,9 +87,9 @@ class TestNumbers:
         arguments = {"log_A": totals["A"], "log_B": totals["B"], "logit_rho": totals["rho"]}
         delta = totals["delta"]
         arguments["delta"] = 0.25 * delta + 0.075 * np.logaddexp(0.0, delta / 0.1)
-        arguments |= {
-            name: np.exp(totals[name]) for name in ("alpha", "beta", "psi", "eta", "kappa")
-        }
+        arguments |= {name: np.exp(totals[name]) for name in ("alpha", "beta", "psi")}
+        arguments["eta"] = 2.0 / (1.0 + np.exp(-totals["eta"]))
+        arguments["kappa"] = 2.0 + np.exp(totals["kappa"])
         arguments["log_D"] = totals["D"]
         design = {"x": np.log(3.0), "z": np.log(2.0), "w": np.log(2000 / 8192), "chance": 0.0}
         expected = mean_score(arguments, design, by.spec.terms)

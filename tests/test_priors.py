@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import expit
 
 from bayes_ctxlaw.encoding import parse_groups
-from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.errors import FileFormatError, SpecificationError
 from bayes_ctxlaw.law import PARAMETERS, LawTerms, window_end
 from bayes_ctxlaw.priors import (
     FINE_SCALES,
@@ -33,6 +33,8 @@ def distribution(prior):
     """The same prior in SciPy."""
     if prior.kind == "lognormal":
         return stats.lognorm(prior.scale, scale=math.exp(prior.loc))
+    if prior.kind == "lognormal_above":
+        return stats.lognorm(prior.scale, loc=2.0, scale=math.exp(prior.loc))
     if prior.kind == "zero_avoiding":
         return stats.gamma(2, scale=prior.scale / math.sqrt(6))
     return stats.halfnorm(scale=prior.scale)
@@ -59,6 +61,21 @@ class TestIntervals:
         totals = stats.norm(prior.loc, prior.scale).ppf([0.05, 0.95])
         assert prior.interval == pytest.approx((low, high), rel=1e-6)
         assert prior.interval == pytest.approx(tuple(expit(totals)), rel=1e-6)
+
+    @given(st.floats(1e-4, 1e4), st.floats(1.001, 1e4))
+    def test_a_sharpness_has_exactly_the_interval_given(self, low, ratio):
+        low, high = 2.0 + low, 2.0 + low * ratio
+        prior = between(low, high, "lognormal_above")
+        assert prior.interval == pytest.approx((low, high), rel=1e-9)
+        assert distribution(prior).ppf([0.05, 0.95]) == pytest.approx([low, high], rel=1e-9)
+
+    @given(st.floats(1e-4, 1.9), st.floats(0.01, 0.99))
+    def test_an_exponent_of_the_loss_has_exactly_the_interval_given(self, low, part):
+        high = low + part * (1.9999 - low)
+        prior = between(low, high, "logitnormal_below")
+        totals = stats.norm(prior.loc, prior.scale).ppf([0.05, 0.95])
+        assert prior.interval == pytest.approx((low, high), rel=1e-6)
+        assert prior.interval == pytest.approx(tuple(2.0 * expit(totals)), rel=1e-6)
 
     @given(st.floats(1e-6, 1e6))
     def test_half_normal_quantiles(self, scale):
@@ -95,6 +112,21 @@ class TestIntervals:
         with pytest.raises(SpecificationError, match="0 < low < high < 1"):
             between(low, high, "logitnormal")
 
+    @pytest.mark.parametrize(
+        ("low", "high", "kind", "message"),
+        [
+            (1.9, 30, "lognormal_above", "kappa is above 2.* give 2 < low < high"),
+            (5, 4, "lognormal_above", "give 2 < low < high"),
+            (math.nan, 30, "lognormal_above", "give 2 < low < high"),
+            (0.3, 2.1, "logitnormal_below", "eta is below 2.* give 0 < low < high < 2"),
+            (0, 1.5, "logitnormal_below", "give 0 < low < high < 2"),
+            (1.5, math.nan, "logitnormal_below", "give 0 < low < high < 2"),
+        ],
+    )
+    def test_the_loss_and_the_end_of_the_window_do_not_overlap(self, low, high, kind, message):
+        with pytest.raises(SpecificationError, match=message):
+            between(low, high, kind)
+
     @pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
     @pytest.mark.parametrize("make", [half_normal, zero_avoiding])
     def test_an_impossible_scale_is_refused(self, make, scale):
@@ -120,11 +152,20 @@ class TestDefaults:
 
     def test_population_priors_are_on_their_scales(self):
         assert {n: p.kind for n, p in POPULATION.items()} == {
-            n: {"delta": "window", "rho": "logitnormal"}.get(n, "lognormal") for n in PARAMETERS
+            n: {
+                "delta": "window",
+                "eta": "logitnormal_below",
+                "kappa": "lognormal_above",
+                "rho": "logitnormal",
+            }.get(n, "lognormal")
+            for n in PARAMETERS
         }
 
     def test_kappa_is_what_the_documentation_says(self):
         assert distribution(POPULATION["kappa"]).ppf([0.05, 0.95]) == pytest.approx([3, 30])
+
+    def test_eta_is_what_the_documentation_says(self):
+        assert POPULATION["eta"].interval == pytest.approx((0.3, 1.5))
 
     @pytest.mark.parametrize(
         ("level", "expected"), [("task", "A_task_sd"), ("task:llm", "A_task_llm_sd")]
@@ -145,7 +186,7 @@ class TestResolving:
             "B_llm_sd" if "B" in LEVELS["llm"] else "A_llm_sd": half_normal(2),
         }
         priors = resolve_priors(LEVELS, own)
-        assert priors["kappa"] == between(5, 20)
+        assert priors["kappa"] == between(5, 20, "lognormal_above")
         assert priors["delta"] == between(-0.5, 0.1, "window")
         assert priors["A_task_sd"] == half_normal(0.25)
         assert priors["overdispersion"] == half_normal(0.01)
@@ -189,6 +230,9 @@ class TestResolving:
         [
             ("kappa", (20, 5)),
             ("kappa", (0, 5)),
+            ("kappa", (1.9, 5)),
+            ("kappa", between(5, 20)),
+            ("eta", (0.3, 2.1)),
             ("kappa", (1, 2, 3)),
             ("kappa", "wide"),
             ("kappa", None),
@@ -226,6 +270,14 @@ class TestPrinting:
                 between(0.5, 0.9, "logitnormal"),
                 "LogitNormal(1.1, 0.668): between 0.5 and 0.9 with 90 %",
             ),
+            (
+                between(3, 30, "lognormal_above"),
+                "2 + LogNormal(1.67, 1.01): between 3 and 30 with 90 %",
+            ),
+            (
+                between(0.3, 1.5, "logitnormal_below"),
+                "2·LogitNormal(-0.318, 0.861): between 0.3 and 1.5 with 90 %",
+            ),
             (half_normal(1.0), "HalfNormal(1): between 0.063 and 2 with 90 %"),
             (zero_avoiding(1.0), "Gamma(2, 0.408): between 0.15 and 1.9 with 90 %"),
         ],
@@ -243,4 +295,12 @@ class TestSaving:
         saved = priors_to_json(default_priors({}))
         saved["A"]["scale"] = -1.0
         with pytest.raises(SpecificationError, match="scale above 0"):
+            priors_from_json(saved)
+
+    def test_priors_of_another_meaning_are_refused(self):
+        """Of fits from before kappa and eta had a border: all of them in one message."""
+        saved = priors_to_json(default_priors({}))
+        for name in ("eta", "kappa"):
+            saved[name]["kind"] = "lognormal"
+        with pytest.raises(FileFormatError, match=r"eta and kappa.*another version.*Fit again"):
             priors_from_json(saved)

@@ -29,7 +29,7 @@ class Drawn:
         draws |= {"mu_B": np.full(SIZE, 40.0), "mu_rho": np.full(SIZE, 0.0)}
         draws |= {"mu_beta": np.full(SIZE, -5.0)}
         if penalty == "log_logistic":
-            draws["mu_kappa"] = np.log(kappa) + np.zeros(SIZE)
+            draws["mu_kappa"] = np.log(kappa - 2.0) + np.zeros(SIZE)
             draws["mu_delta"] = delta + np.zeros(SIZE)
         self.draws = draws
         self._predictor = Predictor(law.spec, law.encoding, draws, 1)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayes_ctxlaw.encoding import level_dim
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
-from bayes_ctxlaw.law import PARAMETERS, natural
+from bayes_ctxlaw.law import PARAMETERS, PARTING, natural
 from bayes_ctxlaw.plots import _axes, _style
 from bayes_ctxlaw.summary import SYMBOLS
 
@@ -120,9 +120,9 @@ def plot_effects(
     ci_prob : float
         Probability of the wide interval.
     show : {"effect", "value"}
-        The effect itself, on the log scale (rho: the log-odds; delta: natural log units of the
-        window, a quarter of which counts below 0), or the value of the parameter with this effect
-        and all other effects at zero.
+        The effect itself, on the log scale (rho: the log-odds; eta: the log-odds of eta / 2; kappa:
+        the log of kappa - 2; delta: natural log units of the window, a quarter of which counts
+        below 0), or the value of the parameter with this effect and all other effects at zero.
     axes : Axes or array of Axes, optional
         Where to draw; a new figure by default.
 
@@ -209,6 +209,10 @@ def _axis_text(name: str, show: str) -> str:
     if name == "delta":
         units = "natural log units of the window"
         return f"effect on {symbol}\n({units})" if show == "effect" else f"{symbol} ({units})"
+    if name == "kappa" and show == "effect":
+        return f"effect on log({symbol} − {PARTING:g})"
+    if name == "eta" and show == "effect":
+        return f"effect on the log-odds of {symbol} / {PARTING:g}"
     if name == "rho":
         return f"effect on the log-odds of {symbol}" if show == "effect" else symbol
     return f"effect on log {symbol}" if show == "effect" else f"{symbol} (log axis)"
