@@ -54,13 +54,15 @@ class TestIntervals:
         assert prior.interval == pytest.approx((low, low + width), abs=1e-7)
         assert prior.interval == pytest.approx(tuple(window_end(totals)), abs=1e-7)
 
-    @given(st.floats(1e-4, 0.9), st.floats(0.01, 0.99))
-    def test_a_share_has_exactly_the_interval_given(self, low, part):
-        high = low + part * (0.9999 - low)
-        prior = between(low, high, "logitnormal")
+    @pytest.mark.parametrize(("kind", "most"), [("logitnormal", 1.0), ("logitnormal_below", 2.0)])
+    @given(start=st.floats(1e-4, 0.9), part=st.floats(0.01, 0.99))
+    def test_a_share_has_exactly_the_interval_given(self, start, part, kind, most):
+        """And so has an exponent of the loss, which is a share of the most that it may be."""
+        low, high = most * start, most * (start + part * (0.9999 - start))
+        prior = between(low, high, kind)
         totals = stats.norm(prior.loc, prior.scale).ppf([0.05, 0.95])
         assert prior.interval == pytest.approx((low, high), rel=1e-6)
-        assert prior.interval == pytest.approx(tuple(expit(totals)), rel=1e-6)
+        assert prior.interval == pytest.approx(tuple(most * expit(totals)), rel=1e-6)
 
     @given(st.floats(1e-4, 1e4), st.floats(1.001, 1e4))
     def test_a_sharpness_has_exactly_the_interval_given(self, low, ratio):
@@ -68,14 +70,6 @@ class TestIntervals:
         prior = between(low, high, "lognormal_above")
         assert prior.interval == pytest.approx((low, high), rel=1e-9)
         assert distribution(prior).ppf([0.05, 0.95]) == pytest.approx([low, high], rel=1e-9)
-
-    @given(st.floats(1e-4, 1.9), st.floats(0.01, 0.99))
-    def test_an_exponent_of_the_loss_has_exactly_the_interval_given(self, low, part):
-        high = low + part * (1.9999 - low)
-        prior = between(low, high, "logitnormal_below")
-        totals = stats.norm(prior.loc, prior.scale).ppf([0.05, 0.95])
-        assert prior.interval == pytest.approx((low, high), rel=1e-6)
-        assert prior.interval == pytest.approx(tuple(2.0 * expit(totals)), rel=1e-6)
 
     @given(st.floats(1e-6, 1e6))
     def test_half_normal_quantiles(self, scale):
