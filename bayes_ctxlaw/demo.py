@@ -127,8 +127,8 @@ def _draw(law: Any, curves: xr.Dataset, obs: xr.Dataset, paths: dict[str, Path])
     return Figure(
         paths["effects"],
         "Effect of each task on the parameters of the law: posterior median, 50 % and 90 % "
-        "equal-tailed intervals. Effects are on the log scale (of η the log-odds of η / 2, of κ "
-        "the log of κ − 2, of δ natural log units of the window).",
+        "equal-tailed intervals. Effects are on the log scale (of ρ and of η / 2 the log-odds, "
+        "of κ the log of κ − 2, of δ natural log units of the window).",
     )
 
 

@@ -17,7 +17,7 @@ from numbers import Real
 import numpy as np
 
 from bayes_ctxlaw.errors import FileFormatError, SpecificationError
-from bayes_ctxlaw.law import PARAMETERS, PARTING, window_end, window_total
+from bayes_ctxlaw.law import PARAMETERS, PARTING, natural, window_total
 
 _Z90 = 1.6448536269514722  # 95 % point of the standard normal
 _POSITIVE_90 = {  # 5 % and 95 % points at scale 1, which is the root mean square
@@ -42,6 +42,7 @@ _KINDS = {
     "kappa": "lognormal_above",
     "delta": "window",
 }
+_EXAMPLES = {"lognormal": "A"} | {kind: name for name, kind in _KINDS.items()}
 
 
 def _kind(parameter: str) -> str:
@@ -159,11 +160,7 @@ def between(low: float, high: float, kind: str = "lognormal") -> Prior:
 
 def _natural(kind: str, total: float) -> float:
     """From the scale that effects act on."""
-    if kind == "window":
-        return float(window_end(np.float64(total)))
-    if kind.startswith("logitnormal"):
-        return _most(kind) / (1.0 + math.exp(-total))
-    return math.exp(total) + (PARTING if kind == "lognormal_above" else 0.0)
+    return float(natural(_EXAMPLES[kind], np.float64(total)))
 
 
 def _total(kind: str, value: float) -> float:
@@ -171,12 +168,9 @@ def _total(kind: str, value: float) -> float:
     if kind == "window":
         return window_total(value)
     if kind.startswith("logitnormal"):
-        return math.log(value / (_most(kind) - value))
+        most = PARTING if kind == "logitnormal_below" else 1.0
+        return math.log(value / (most - value))
     return math.log(value - (PARTING if kind == "lognormal_above" else 0.0))
-
-
-def _most(kind: str) -> float:
-    return PARTING if kind == "logitnormal_below" else 1.0
 
 
 def half_normal(scale: float) -> Prior:
