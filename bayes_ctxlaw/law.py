@@ -34,10 +34,10 @@ PARAMETERS = ("A", "alpha", "B", "beta", "rho", "D", "psi", "eta", "kappa", "del
 """The parameters of the law, in the order of its formula."""
 
 PARTING = 2.0
-"""Kappa is above this, and eta below it. At 2 a score goes from 88 % of itself to 12 % while prompts
-become seven times as long. The loss inside the window and the end of the window are the same
-function of w, and without a border each could take the place of the other: scores would have two
-readings, and to the one no window would ever end.
+"""Kappa is above this, and eta below it. At 2 a score goes from 88 % of itself to 12 % while
+prompts become seven times as long. The loss inside the window and the end of the window are the
+same function of w, and without a border each could take the place of the other: scores would have
+two readings, and to the one no window would ever end.
 """
 
 # exp(-30) is below the spacing of float64 around 1, so beyond these arguments a term equals its
