@@ -195,11 +195,10 @@ class ContextLaw:
         encoding = Encoding.of(obs, self.levels)
         effects = {p: spec.effects_of(p, encoding) for p in self.terms.parameters}
         encoding = encoding.at_references(self.references)
-        mode = find_mode(obs, encoding, self.terms, effects, self.priors)
-        if "prompt_tokens" not in self.references:
-            moved = centre(mode)
-            encoding = encoding.recentred(moved)
-            mode = find_mode(obs, encoding, self.terms, effects, self.priors, mode, moved)
+        rough = find_mode(obs, encoding, self.terms, effects, self.priors)
+        moved = 0.0 if "prompt_tokens" in self.references else centre(rough)
+        encoding = encoding.recentred(moved)
+        mode = find_mode(obs, encoding, self.terms, effects, self.priors, rough, moved)
         geometry = choose_geometry(mode, encoding.strata(obs))
         self.obs, self.spec, self.encoding, self._geometry = obs, spec, encoding, geometry
         self._mode = mode

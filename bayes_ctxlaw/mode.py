@@ -7,9 +7,10 @@ and how to lay out what is sampled.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -26,9 +27,24 @@ ORDER = ("alpha", "psi", "D", "eta", "B", "rho", "beta", "kappa", "delta", "A")
 
 _STEP = 1e-4  # of the numerical derivative of P by each of the totals
 MOST = 8.0  # log of the largest exponent or sharpness that the search looks at
-_ROUNDS = 8  # of effect scales re-estimated from the mode
-_ROUNDS_NEAR = 3  # the same, from a mode at other references
 _SWEEPS = 25  # Gauss-Newton steps within a round
+_LEAST = 0.05  # of a scale, in that of its prior
+_NOISES = [float(noise) for noise in np.geomspace(0.005, 0.5, 60)]
+
+
+class _Search(NamedTuple):
+    """What a search begins with, and how often it re-estimates that from the mode."""
+
+    scale: float  # of effects, in those of their priors
+    noise: float
+    rounds: int
+
+
+# The first only says what the references are and where to begin. The second begins loose and
+# tightens: scores that tight effects cannot meet pass for noise, and then nothing asks the effects
+# to be larger. From the prior means the loose one by itself would lay the differences between
+# checkpoints on whichever of two exchangeable terms is handier.
+_FIRST, _SECOND = _Search(0.67, 0.2, 3), _Search(3.0, 0.5, 8)
 
 Block = tuple[str, str | None, slice]
 """Parameter, level (None: the population value), and their places among all unknowns."""
@@ -118,7 +134,7 @@ class Objective:
         for name, level, span in self.layout.blocks:
             if level is None:
                 self.mean[span] = priors[name].loc
-        self.noise = 0.05
+        self.noise = _SECOND.noise
 
     def totals(self, b: np.ndarray) -> dict[str, np.ndarray]:
         """Parameters of every observation, by name."""
@@ -188,15 +204,22 @@ class Objective:
                 break
         return b, hessian
 
-    def update_noise(self, b: np.ndarray) -> None:
-        """Overdispersion from the median absolute residual, which outliers do not move."""
-        residual, weight, _ = self.linearise(b)
-        variance = np.maximum((5.0 / weight - residual**2) / 4.0, 1e-12)
-        unit = variance / (1.0 / self.items + self.noise**2)
-        ratio = np.median(np.abs(residual) / np.sqrt(unit)) / 0.74
-        self.noise = float(
-            np.clip(np.sqrt(max(ratio**2 - np.median(1 / self.items), 0)), 0.01, 0.5)
-        )
+    def update_noise(self, b: np.ndarray, covariance: np.ndarray) -> None:
+        """EM step of the overdispersion, whose likelihood is greatest among `_NOISES`.
+
+        Unknowns almost as many as the scores meet these closely, and what is left says too little
+        of how they scatter: where the unknowns are uncertain, so is what the scores scatter about.
+        """
+        mean, slopes = _evaluate(self.totals(b), self.design, self.terms)
+        jac = self.jacobian(slopes)
+        uncertain = np.asarray(jac.multiply(jac @ covariance).sum(axis=1)).reshape(-1)
+        squared = (self.score - mean) ** 2 + uncertain
+        loss = []
+        for self.noise in _NOISES:
+            variance = self.variance(mean, self.items)
+            each = 2.5 * np.log1p(squared / (4.0 * variance)) + 0.5 * np.log(variance)
+            loss.append(each.sum())
+        self.noise = _NOISES[int(np.argmin(loss))]
 
     def profile(
         self, b: np.ndarray, codes: np.ndarray, here: np.ndarray, scale: Any
@@ -298,8 +321,8 @@ def find_mode(
         Parameter → levels whose effects it has.
     priors : mapping of str to Prior
     near : Mode, optional
-        Of the same data at a reference prompt length exp(`moved`) times shorter: where the search
-        starts, to be shorter.
+        Of the same data at a reference prompt length exp(`moved`) times shorter, from a first
+        search: where the second begins. Without it this is the first, which is rough.
     moved : float
 
     Returns
@@ -312,31 +335,56 @@ def find_mode(
 
 
 def _climb_and_rescale(fit: Objective, near: Mode | None, moved: float) -> Mode:
-    scales = {
-        scale_name(name, level): 0.67 * fit.priors[scale_name(name, level)].scale
+    search, b = _FIRST, fit.mean.copy()
+    if near is not None:
+        search, b = _SECOND, near.values.copy()
+        at = {block[0]: block[2] for block in fit.layout.blocks if block[1] is None}
+        b[at["B"]] += np.exp(b[at["beta"]]) * moved
+    fit.noise = search.noise
+    reach = {
+        scale_name(name, level): fit.priors[scale_name(name, level)].scale
         for name, level, _ in fit.layout.blocks
         if level is not None
     }
-    b = fit.mean.copy()
-    if near is not None:
-        scales, fit.noise, b = dict(near.scales), near.fit.noise, near.values.copy()
-        at = {block[0]: block[2] for block in fit.layout.blocks if block[1] is None}
-        b[at["B"]] += np.exp(b[at["beta"]]) * moved
-    for _ in range(_ROUNDS if near is None else _ROUNDS_NEAR):
+    scales = {key: search.scale * prior for key, prior in reach.items()}
+    for _ in range(search.rounds):
         precision = fit.precision(scales)
         b, hessian = fit.climb(b, precision)
         if fit.window_block is not None:
             b, hessian = _out_of_corners(fit, b, hessian, precision, scales)
-        fit.update_noise(b)
-        spread = np.diag(scipy.linalg.inv(hessian))
+        covariance = scipy.linalg.inv(hessian)
+        fit.update_noise(b, covariance)
+        spread = np.diag(covariance)
         for name, level, span in fit.layout.blocks:
             if level is not None:
                 key = scale_name(name, level)
-                # EM step of a normal scale, held within the reach of its prior.
-                moment = float(np.sqrt(np.mean(b[span] ** 2 + spread[span])))
-                most = fit.priors[key].scale
-                scales[key] = float(np.clip(moment, 0.05 * most, 2.0 * most))
+                scales[key] = rescaled(b[span] ** 2 + spread[span], reach[key])
     return Mode(fit, b, hessian, scales)
+
+
+def rescaled(squares: np.ndarray, prior: float) -> float:
+    """EM step of the scale of normal effects, under its half-normal prior.
+
+    Parameters
+    ----------
+    squares : ndarray
+        Expected squares of the effects.
+    prior : float
+        Scale of the prior.
+
+    Returns
+    -------
+    float
+        Where the expected log-density is highest, or a twentieth of the prior's scale if that is
+        more: a scale of 0 would stay there.
+
+    Examples
+    --------
+    >>> round(rescaled(np.full(1000, 0.25), prior=1.0), 3)
+    0.5
+    """
+    n, total = len(squares), float(squares.sum()) / prior**2
+    return prior * max(math.sqrt((math.sqrt(n * n + 4.0 * total) - n) / 2.0), _LEAST)
 
 
 def _out_of_corners(
