@@ -109,6 +109,11 @@ def _evaluate(
     return mean[0], dict(zip(totals, slopes, strict=True))
 
 
+def _log_density(squared: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Student-t with four degrees of freedom, of squared residuals, but for a constant."""
+    return -2.5 * np.log1p(squared / (4.0 * variance)) - 0.5 * np.log(variance)
+
+
 class Objective:
     """Penalised robust least squares of the law, for fixed effect scales."""
 
@@ -214,12 +219,11 @@ class Objective:
         jac = self.jacobian(slopes)
         uncertain = np.asarray(jac.multiply(jac @ covariance).sum(axis=1)).reshape(-1)
         squared = (self.score - mean) ** 2 + uncertain
-        loss = []
+        likely = []
         for self.noise in _NOISES:
             variance = self.variance(mean, self.items)
-            each = 2.5 * np.log1p(squared / (4.0 * variance)) + 0.5 * np.log(variance)
-            loss.append(each.sum())
-        self.noise = _NOISES[int(np.argmin(loss))]
+            likely.append(_log_density(squared, variance).sum())
+        self.noise = _NOISES[int(np.argmax(likely))]
 
     def profile(
         self, b: np.ndarray, codes: np.ndarray, here: np.ndarray, scale: Any
@@ -240,9 +244,9 @@ class Objective:
         design = {key: np.asarray(value)[:, None] for key, value in self.design.items()}
         mean = mean_score(law_arguments(totals, MOST), design, self.terms)
         variance = self.variance(mean, self.items[:, None])
-        each = -2.5 * np.log1p((self.score[:, None] - mean) ** 2 / (4.0 * variance))
+        each = _log_density((self.score[:, None] - mean) ** 2, variance)
         log_density = -0.5 * ((here[:, None] + step) / scale) ** 2
-        np.add.at(log_density, codes, each - 0.5 * np.log(variance))
+        np.add.at(log_density, codes, each)
         return step, log_density
 
 
