@@ -13,6 +13,7 @@ import xarray as xr
 from bayes_ctxlaw.judgement import DIVERGENCES, convergence, sampled, values_in_words
 from bayes_ctxlaw.prior_influence import CONFLICT, STRONG_PRIOR
 from bayes_ctxlaw.priors import Prior
+from bayes_ctxlaw.residuals import Alike
 from bayes_ctxlaw.schema import OBS_DIM
 
 VERDICTS = ("PASS", "REVIEW", "FAIL")
@@ -121,6 +122,24 @@ def of_loo_pit(pit: pd.Series) -> Row:
 
 def _furthest(pit: pd.Series) -> Iterable[str]:
     return (str(label) for label in (pit - 0.5).abs().sort_values(ascending=False).index[:3])
+
+
+def of_residuals(found: Alike) -> Row:
+    """Whether scores at nearly the same prompt length miss the law alike."""
+    verdict, advice = "PASS", "Scores at nearly the same prompt length miss the law each by itself."
+    value = f"I = {found.share:.2f}, p = {found.p_value:.2g}"
+    if np.isnan(found.share):
+        value = "no two of a task are so near"
+        advice = "Nothing to compare: add checkpoints at the prompt lengths of others."
+    elif not found.p_value >= MIN_P:
+        verdict = "REVIEW"
+        advice = (
+            f"Scores bend where the law does not, most on {found.task}: they lie below it around "
+            f"{found.low:,.0f} tokens and above it around {found.high:,.0f}, most checkpoints "
+            "alike. Beyond the longest prompts its intervals may be too narrow: see how they hold "
+            "in bcl.backtest with bcl.splits.rolling_context, or try another `context_term`."
+        )
+    return "misses alike at neighbouring prompts", verdict, value, f"p ≥ {MIN_P:g}", advice
 
 
 def of_sensitivity(parameters: pd.DataFrame, priors: Mapping[str, Prior]) -> Row:

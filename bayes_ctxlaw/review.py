@@ -24,6 +24,7 @@ from bayes_ctxlaw.errors import NotFittedError
 from bayes_ctxlaw.judgement import sampled
 from bayes_ctxlaw.log_likelihood import SAMPLE, log_prior, places, pointwise
 from bayes_ctxlaw.prior_influence import prior_influence
+from bayes_ctxlaw.residuals import alike
 from bayes_ctxlaw.schema import OBS_DIM
 from bayes_ctxlaw.summary import notes_on_design
 
@@ -107,8 +108,9 @@ def review(law: Any) -> Review:
     ----------
     Vehtari et al. (2021), doi:10.1214/20-BA1221, on convergence; Vehtari et al. (2017),
     doi:10.1007/s11222-016-9696-4, on Pareto k; Säilynoja et al. (2022),
-    doi:10.1007/s11222-022-10090-6, on PIT; Kallioinen et al. (2024),
-    doi:10.1007/s11222-023-10366-5, on the sensitivity to priors.
+    doi:10.1007/s11222-022-10090-6, on PIT; Moran (1950), doi:10.2307/2332142, on misses that are
+    alike (`residuals.alike`); Kallioinen et al. (2024), doi:10.1007/s11222-023-10366-5, on the
+    sensitivity to priors.
     """
     if law.idata is None:
         raise NotFittedError("there is nothing to review yet: call law.fit(obs) first.")
@@ -121,11 +123,20 @@ def review(law: Any) -> Review:
     if used is law:
         law.idata["log_likelihood"] = xr.DataTree(of_rows.to_dataset())
         law.idata["log_prior"] = xr.DataTree(of_priors)
-    points, good_k = _points(used, of_rows)
+    placed = places(used)
+    points, good_k = _points(used, of_rows, placed)
     parameters = prior_influence(used, of_rows, of_priors)
     rows += [
         advice.of_pareto_k(points, good_k),
         advice.of_loo_pit(points["loo_pit"]),
+        advice.of_residuals(
+            alike(
+                placed.stack(sample=SAMPLE).transpose("sample", OBS_DIM).values,
+                points["task"].to_numpy(str),
+                points["prompt_tokens"].to_numpy(),
+                law._seed,
+            )
+        ),
         advice.of_sensitivity(parameters, law.spec.priors),
         advice.of_prior_weight(parameters, notes_on_design(law.obs, law.spec)),
     ]
@@ -150,7 +161,7 @@ def _thinned(law: Any) -> Any:
     return thinned
 
 
-def _points(law: Any, of_rows: xr.DataArray) -> tuple[pd.DataFrame, float]:
+def _points(law: Any, of_rows: xr.DataArray, placed: xr.DataArray) -> tuple[pd.DataFrame, float]:
     """Pareto k and LOO-PIT of every row; the largest k that is good."""
     groups = {"posterior": sampled(law.idata), "log_likelihood": of_rows.to_dataset()}
     with warnings.catch_warnings():
@@ -158,6 +169,6 @@ def _points(law: Any, of_rows: xr.DataArray) -> tuple[pd.DataFrame, float]:
         warnings.filterwarnings("ignore", "Estimated shape parameter of Pareto", UserWarning)
         loo = az.loo(xr.DataTree.from_dict(groups), pointwise=True)
     weights = np.exp(loo.log_weights - loo.log_weights.max(SAMPLE))
-    pit = (weights * places(law)).sum(SAMPLE) / weights.sum(SAMPLE)
+    pit = (weights * placed).sum(SAMPLE) / weights.sum(SAMPLE)
     points = law.obs[["task", "llm", "prompt_tokens"]].to_dataframe()
     return points.assign(pareto_k=loo.pareto_k.values, loo_pit=pit.values), float(loo.good_k)

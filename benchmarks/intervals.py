@@ -1,11 +1,14 @@
 """Do the intervals hold? Every extrapolation of real data, by our default law and by its rivals.
 
     python benchmarks/intervals.py --out notebooks/intervals.csv
+    python benchmarks/intervals.py --further --out notebooks/further_intervals.csv
 
 fits each forecaster below an edge, predicts beyond it, and writes the mean scores of what was held
 out: 90 % equal-tailed response intervals. The data are the bundled tables. One set of defaults for
-all rows; fewer draws than the defaults, for there are dozens of fits. A rival that refuses the data
-of a row (least squares of compute alone, where there is one compute) is left out of it, and said.
+all rows; fewer draws than the defaults, for there are dozens of fits. The defaults were chosen on
+the first table; the further one has other edges of the same data, with two prompt lengths at least
+below, on which nothing was chosen. A rival that refuses the data of a row (least squares of compute
+alone, where there is one compute) is left out of it, and said.
 """
 
 from __future__ import annotations
@@ -63,11 +66,41 @@ ROWS = {
     "ruler, beyond 32k tokens": ("ruler", bcl.splits.beyond_context(32_768)),
 }
 
+FURTHER_ROWS = {
+    "montgomery2025, beyond 1k tokens": (
+        "montgomery2025",
+        bcl.splits.beyond_context(1_000, in_window=True),
+    ),
+    "many_shot_icl, beyond 2k tokens": ("many_shot_icl", bcl.splits.beyond_context(2_048)),
+    "many_shot_icl, beyond 4k tokens": ("many_shot_icl", bcl.splits.beyond_context(4_096)),
+    "many_shot_icl, leave out each checkpoint": ("many_shot_icl", bcl.splits.leave_out("llm")),
+    "helmet_icl, beyond 16k tokens": ("helmet_icl", bcl.splits.beyond_context(16_384)),
+    "helmet_icl, compute above 1e23": ("helmet_icl", bcl.splits.beyond_compute(1e23)),
+    "helmet_retrieval, beyond 16k tokens": (
+        "helmet_retrieval",
+        bcl.splits.beyond_context(16_384),
+    ),
+    "helmet_retrieval, beyond 64k tokens": (
+        "helmet_retrieval",
+        bcl.splits.beyond_context(65_536),
+    ),
+    "helmet_retrieval, compute above 1e23": ("helmet_retrieval", bcl.splits.beyond_compute(1e23)),
+    "lceg_ruler, beyond 8k tokens": ("lceg_ruler", bcl.splits.beyond_context(8_192)),
+    "lceg_ruler, beyond 32k tokens": ("lceg_ruler", bcl.splits.beyond_context(32_768)),
+    "ruler, beyond 8k tokens": ("ruler", bcl.splits.beyond_context(8_192)),
+    "ruler, beyond 16k tokens": ("ruler", bcl.splits.beyond_context(16_384)),
+    "ruler, beyond 64k tokens": ("ruler", bcl.splits.beyond_context(65_536)),
+    "ruler, compute above 3e23": ("ruler", bcl.splits.beyond_compute(3e23)),
+    "ruler, compute above 1e24": ("ruler", bcl.splits.beyond_compute(1e24)),
+    "ruler, leave out each family": ("ruler", bcl.splits.leave_out("family")),
+}
+
 
 def main() -> None:
     """Run the rows asked for, and add them to the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--further", action="store_true", help="the further rows")
     parser.add_argument("--only", nargs="*", default=[], help="parts of names of rows")
     parser.add_argument("--forecasters", nargs="*", default=[], help="names, such as ours")
     parser.add_argument("--draws", type=int, default=400)
@@ -75,7 +108,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     fit = {"draws": options.draws, "tune": options.tune}
-    for row, (dataset, split) in ROWS.items():
+    rows = FURTHER_ROWS if options.further else ROWS
+    for row, (dataset, split) in rows.items():
         if options.only and not any(part in row for part in options.only):
             continue
         obs = bcl.load_dataset(dataset)
@@ -105,7 +139,7 @@ def main() -> None:
                 table = table[(table["row"] != row) | (table["forecaster"] != name)]
             table = pd.concat([table, pd.DataFrame([line])], ignore_index=True)
             # In the order of this script, whatever was run when.
-            for column, order in (("forecaster", FORECASTERS), ("row", ROWS)):
+            for column, order in (("forecaster", FORECASTERS), ("row", rows)):
                 table = table.sort_values(
                     column, key=lambda v, o=list(order): v.map(o.index), kind="stable"
                 )

@@ -30,6 +30,7 @@ from bayes_ctxlaw.review import Review
 CHECKS = [
     "Pareto k of leave-one-out",
     "LOO-PIT, test of uniformity",
+    "misses alike at neighbouring prompts",
     "prior sensitivity, power scaling",
     "parameters that the prior decides",
 ]
@@ -175,9 +176,9 @@ class TestReview:
         assert table.index.name == "check"
         assert list(table.columns) == ["verdict", "value", "wanted", "advice"]
         assert list(table.index[:3]) == list(convergence(law_all.idata).index[:3])
-        assert list(table.index[-4:]) == CHECKS
+        assert list(table.index[-5:]) == CHECKS
         assert "lowest E-BFMI" in table.index
-        assert (table["verdict"].iloc[:-4] == "PASS").all(), str(found)
+        assert (table["verdict"].iloc[:-5] == "PASS").all(), str(found)
         assert found.verdict == "REVIEW"
         # The paper's two base models have a compute each.
         assert "alpha" in table.loc["parameters that the prior decides", "advice"]
@@ -211,6 +212,19 @@ class TestReview:
         found, expected = law.review(), law_all.review()
         assert "log_likelihood" not in law.idata
         np.testing.assert_allclose(found.points["loo_pit"], expected.points["loo_pit"], atol=0.15)
+
+    def test_scores_that_turn_where_the_law_does_not_are_named(self, law_all):
+        check = "misses alike at neighbouring prompts"
+        assert law_all.review().table.loc[check, "verdict"] == "PASS"
+        # Every checkpoint falls short of the law around a thousand tokens of one task.
+        law, obs = with_posterior(law_all), law_all.obs
+        dip = (obs["task"] == "arithmetic reasoning") & (
+            abs(np.log(obs["prompt_tokens"] / 1e3)) < 1
+        )
+        law.obs = obs.assign(score=obs["score"] - 0.06 * dip)
+        row = law.review().table.loc[check]
+        assert row["verdict"] == "REVIEW"
+        assert "most on arithmetic reasoning: they lie below it around" in row["advice"]
 
     def test_labels_of_parameters_are_those_of_the_data(self, law_all):
         parameters = law_all.review().parameters
@@ -268,7 +282,7 @@ class TestReview:
     )
     def test_every_form_of_the_law(self, options):
         found = drawn(draws=200, spread=0.1, **options).review()
-        assert list(found.table.index[-4:]) == CHECKS
+        assert list(found.table.index[-5:]) == CHECKS
         assert set(found.parameters.index.get_level_values("parameter")) == set(
             bcl.ContextLaw(**options).terms.parameters
         )
