@@ -134,10 +134,10 @@ def of_residuals(found: Alike) -> Row:
     elif not found.p_value >= MIN_P:
         verdict = "REVIEW"
         advice = (
-            f"Scores bend where the law does not, most on {found.task}: they lie below it around "
-            f"{found.low:,.0f} tokens and above it around {found.high:,.0f}, most checkpoints "
-            "alike. Beyond the longest prompts its intervals may be too narrow: see how they hold "
-            "in bcl.backtest with bcl.splits.rolling_context, or try another `context_term`."
+            f"Scores bend where the law does not, most on {found.task}: together they lie below it "
+            f"around {found.low:,.0f} tokens and above it around {found.high:,.0f}. Beyond the "
+            "longest prompts its intervals may be too narrow: see how they hold in bcl.backtest "
+            "with bcl.splits.rolling_context, or try another `context_term`."
         )
     return "misses alike at neighbouring prompts", verdict, value, f"p ≥ {MIN_P:g}", advice
 

@@ -224,7 +224,7 @@ class TestReview:
         law.obs = obs.assign(score=obs["score"] - 0.06 * dip)
         row = law.review().table.loc[check]
         assert row["verdict"] == "REVIEW"
-        assert "most on arithmetic reasoning: they lie below it around" in row["advice"]
+        assert "most on arithmetic reasoning: together they lie below it" in row["advice"]
 
     def test_labels_of_parameters_are_those_of_the_data(self, law_all):
         parameters = law_all.review().parameters
