@@ -91,7 +91,8 @@ def alike(places: np.ndarray, task: np.ndarray, prompt_tokens: np.ndarray, seed:
     # The observed one counts among its replicates, so that no probability is zero.
     p_value = (1 + np.count_nonzero(replicated >= observed)) / (1 + len(observed))
     mean = residuals.mean(axis=0)
-    sums = {name: near.products(mean)[task == name].sum() for name in dict.fromkeys(task.tolist())}
+    products = near.products(mean)
+    sums = {name: products[task == name].sum() for name in dict.fromkeys(task.tolist())}
     worst = max(sums, key=sums.__getitem__)
     around = (near.sums(mean) / near.neighbours)[own := task == worst]
     ends = prompt_tokens[own][[int(around.argmin()), int(around.argmax())]]

@@ -1,7 +1,8 @@
 """Do the intervals hold? Every extrapolation of real data, by our default law and by its rivals.
 
     python benchmarks/intervals.py --out notebooks/intervals.csv
-    python benchmarks/intervals.py --further --out notebooks/further_intervals.csv
+    python benchmarks/intervals.py --further --forecasters ours "least squares" "no pooling" \\
+        --out notebooks/further_intervals.csv
 
 fits each forecaster below an edge, predicts beyond it, and writes the mean scores of what was held
 out: 90 % equal-tailed response intervals. The data are the bundled tables. One set of defaults for
