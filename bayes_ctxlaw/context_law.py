@@ -14,6 +14,7 @@ import xarray as xr
 
 from bayes_ctxlaw import predict as _predict
 from bayes_ctxlaw._version import __version__
+from bayes_ctxlaw.discrepancy import strays
 from bayes_ctxlaw.encoding import DEFAULT_LEVELS, Encoding, check_references, parse_groups
 from bayes_ctxlaw.errors import FileFormatError, NotFittedError, ObservationError
 from bayes_ctxlaw.geometry import Geometry, centre, choose_geometry
@@ -74,6 +75,9 @@ class ContextLaw:
     dilution : {"window", "none"}
         Whether the score may fall inside the window as it fills, as it does where longer prompts
         hold more distractors, or not as in the paper.
+    discrepancy : {"none", "prompt_tokens"}
+        Whether each task may stray smoothly from the law along prompt length, as curves do that
+        turn where the law does not.
     references : mapping, optional
         ``{"compute": FLOPs, "prompt_tokens": tokens}`` at which A and B are stated. By default
         the geometric mean of compute, and the prompt length at which the data say most about the
@@ -116,8 +120,11 @@ class ContextLaw:
         *,
         zero_context: str = LawTerms.zero_context,
         dilution: str = LawTerms.dilution,
+        discrepancy: str = LawTerms.discrepancy,
     ) -> None:
-        self.terms = LawTerms(context_term, compute_term, penalty, zero_context, dilution)
+        self.terms = LawTerms(
+            context_term, compute_term, penalty, zero_context, dilution, discrepancy
+        )
         self.likelihood = likelihood
         if likelihood != "auto":
             choose_likelihood(_no_rows(), likelihood)
@@ -125,7 +132,9 @@ class ContextLaw:
             level: tuple(p for p in parameters if p in self.terms.parameters)
             for level, parameters in parse_groups(groups).items()
         }
-        self.priors = resolve_priors(self.levels, priors, self.terms.parameters)
+        self.priors = resolve_priors(
+            self.levels, priors, self.terms.parameters, self.terms.discrepancy != "none"
+        )
         self.references = check_references(references)
         self.idata: xr.DataTree | None = None
         self.obs: xr.Dataset | None = None
@@ -199,7 +208,7 @@ class ContextLaw:
         moved = 0.0 if "prompt_tokens" in self.references else centre(rough)
         encoding = encoding.recentred(moved)
         mode = find_mode(obs, encoding, self.terms, effects, self.priors, rough, moved)
-        geometry = choose_geometry(mode, encoding.strata(obs))
+        geometry = choose_geometry(mode, encoding.strata(obs), strays(obs, encoding, self.terms))
         self.obs, self.spec, self.encoding, self._geometry = obs, spec, encoding, geometry
         self._mode = mode
         self.idata, self._model = None, None
@@ -312,7 +321,8 @@ class ContextLaw:
             if fit:
                 break
             strata = self.encoding.strata(self.obs)
-            self._geometry = choose_geometry(self._mode.at(found), strata)
+            made_of = strays(self.obs, self.encoding, self.terms)
+            self._geometry = choose_geometry(self._mode.at(found), strata, made_of)
         return density, tune
 
     def _tree(self, trace: xr.DataTree) -> xr.DataTree:

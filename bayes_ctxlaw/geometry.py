@@ -12,13 +12,21 @@ that a checkpoint, its family and its technique do not trade off against one ano
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.linalg
 
 from bayes_ctxlaw.encoding import Strata
-from bayes_ctxlaw.law import law_arguments, log_by_length, log_saturation, natural, window_end
+from bayes_ctxlaw.law import (
+    law_arguments,
+    log_by_length,
+    log_saturation,
+    mean_score,
+    natural,
+    window_end,
+)
 from bayes_ctxlaw.mode import MOST, Mode
 
 _PLACES = 24  # where the curvature is looked at, beside the mode
@@ -144,6 +152,8 @@ class Geometry:
         technique rests on few ends, and chains that follow it mix slowly.
     start : dict
         Mode of every population value, effect and scale, by name.
+    discrepancy : tuple of Block
+        Task by task, of the standard normal numbers that its discrepancy is made of.
     """
 
     blocks: dict[str, Block]
@@ -152,6 +162,7 @@ class Geometry:
     log_odds: np.ndarray
     in_widths: np.ndarray
     start: dict[str, np.ndarray]
+    discrepancy: tuple[Block, ...] = ()
 
 
 def centre(mode: Mode) -> float:
@@ -161,7 +172,7 @@ def centre(mode: Mode) -> float:
     return float(by_task.of(mode.fit.design["z"]).mean())
 
 
-def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
+def choose_geometry(mode: Mode, strata: Strata, strays: Sequence[np.ndarray] = ()) -> Geometry:
     """Layout of the sampled variables that a mode suggests.
 
     Parameters
@@ -170,6 +181,8 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
         From ``find_mode``.
     strata : Strata
         Which observations share all their parameters.
+    strays : sequence of ndarray, optional
+        Task by task, what its discrepancy is made of in every observation (``discrepancy``).
 
     Returns
     -------
@@ -201,7 +214,37 @@ def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
         log_odds = (shown if several else 1.0) * at_end.of(
             natural("kappa", totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
-    return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start)
+    discrepancy = tuple(_of_discrepancy(mode, made_of) for made_of in strays)
+    return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start, discrepancy)
+
+
+def _of_discrepancy(mode: Mode, made_of: np.ndarray) -> Block:
+    """Block of the discrepancy of a task, with all else unknown.
+
+    The mode has none: what it would be is what residuals there say of it.
+    """
+    fit, b = mode.fit, mode.values
+    residual, weight, slopes = fit.linearise(b)
+    here = law_arguments(fit.totals(b), MOST)
+    up, down = (
+        mean_score(here | {"discrepancy": shift}, fit.design, fit.terms) for shift in (1e-4, -1e-4)
+    )
+    own = made_of * ((up - down) / 2e-4)[:, None]
+    jac = fit.jacobian(slopes)
+    across = jac.T @ (weight[:, None] * own)
+    known = own.T @ (weight[:, None] * own)
+    known -= across.T @ scipy.linalg.solve(mode.hessian, across, assume_a="pos")
+    values, turn = scipy.linalg.eigh(known)
+    size = made_of.shape[1]
+    return Block(
+        levels=(None,),
+        spans=(slice(0, size),),
+        members=np.zeros((1, 1), dtype=np.int64),
+        weight=np.ones(1),
+        precision=(turn * np.maximum(values, 0.0)) @ turn.T,
+        pull=own.T @ (weight * residual),
+        response=np.zeros((size, size)),
+    )
 
 
 def _information(mode: Mode) -> dict[str, np.ndarray]:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.encoding import Encoding, level_dim
+from bayes_ctxlaw.discrepancy import KNOT_DIM, knot_labels, loadings, rows
+from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
 from bayes_ctxlaw.law import law_arguments, mean_score
 from bayes_ctxlaw.likelihoods import (
     COUNT_LIKELIHOODS,
@@ -49,6 +50,8 @@ def build_graph(obs: xr.Dataset, spec: Specification, encoding: Encoding) -> Any
         level_dim(level): list(labels) for level, labels in encoding.labels.items()
     }
     coords["obs_id"] = obs["obs_id"].values
+    if spec.terms.discrepancy != "none":
+        coords[KNOT_DIM] = knot_labels(encoding)
     codes = {level: encoding.codes(obs, level) for level in encoding.labels}
     for level, every in codes.items():
         # An index out of range is garbage without an error under the default backend.
@@ -57,6 +60,8 @@ def build_graph(obs: xr.Dataset, spec: Specification, encoding: Encoding) -> Any
     with pm.Model(coords=coords) as model:
         totals = {name: _total(name, spec, encoding, codes) for name in spec.terms.parameters}
         arguments = law_arguments(totals)
+        if spec.terms.discrepancy != "none":
+            arguments["discrepancy"] = _discrepancy(obs, spec, encoding)
         mean = mean_score(arguments, encoding.design(obs, spec.terms), spec.terms)
         phi = None
         if spec.likelihood != "binomial":
@@ -73,6 +78,17 @@ def _positive(name: str, spec: Specification, dims: str | None = None) -> Any:
     if prior.kind == "zero_avoiding":
         return pm.Gamma(name, alpha=GAMMA_SHAPE, beta=1.0 / gamma_unit(prior.scale), dims=dims)
     return pm.HalfNormal(name, prior.scale, dims=dims)
+
+
+def _discrepancy(obs: xr.Dataset, spec: Specification, encoding: Encoding) -> Any:
+    """By how much the task of every observation strays from the law at its prompt length."""
+    import pymc as pm
+
+    scale = _positive("discrepancy_sd", spec)
+    unit = pm.Normal("discrepancy_raw", 0.0, 1.0, dims=KNOT_DIM)
+    knots = pm.Deterministic("discrepancy", scale * (loadings(encoding) @ unit), dims=KNOT_DIM)
+    below, above, share = rows(encoding, level_labels(obs, "task"), obs["prompt_tokens"].values)
+    return knots[below] * (1.0 - share) + knots[above] * share
 
 
 def _total(name: str, spec: Specification, encoding: Encoding, codes: dict[str, np.ndarray]) -> Any:

@@ -30,6 +30,9 @@ ZERO_CONTEXTS = ("free", "none")
 DILUTIONS = ("window", "none")
 """Whether the score may fall as prompts get longer, inside the window."""
 
+DISCREPANCIES = ("none", "prompt_tokens")
+"""Along what a task may stray from the law."""
+
 PARAMETERS = ("A", "alpha", "B", "beta", "rho", "D", "psi", "eta", "kappa", "delta")
 """The parameters of the law, in the order of its formula."""
 
@@ -67,6 +70,9 @@ class LawTerms:
     dilution : {"window", "none"}
         Whether the score may fall inside the window as it fills, as it does where a prompt holds
         distractors: ``1 / (1 + D C^-psi (n / n_ctx)^eta)``.
+    discrepancy : {"none", "prompt_tokens"}
+        Whether each task may stray smoothly from what the law says of prompt length: a shift of
+        the log-odds of the context term times the dilution.
 
     Raises
     ------
@@ -86,6 +92,7 @@ class LawTerms:
     penalty: str = "log_logistic"
     zero_context: str = "free"
     dilution: str = "window"
+    discrepancy: str = "none"
 
     def __post_init__(self) -> None:
         allowed = {
@@ -94,6 +101,7 @@ class LawTerms:
             "penalty": PENALTIES,
             "zero_context": ZERO_CONTEXTS,
             "dilution": DILUTIONS,
+            "discrepancy": DISCREPANCIES,
         }
         faults = [
             f"{name}={value!r} is not one of {', '.join(map(repr, allowed[name]))}"
@@ -313,6 +321,33 @@ def log_dilution(log_d: Any, eta: Any, w: Any, psi: Any = 0.0, x: Any = 0.0) -> 
     return log_saturation(psi * x - (log_d + eta * w), "power")
 
 
+def shift_odds(log_p: Any, shift: Any) -> Any:
+    r"""Logarithm of a share whose log-odds are shifted.
+
+    .. math::
+
+        \log p - \log\bigl(1 + (1 - p)(e^{-g} - 1)\bigr)
+
+    Parameters
+    ----------
+    log_p : array or tensor
+        Logarithm of p, at most 0.
+    shift : array or tensor
+        g.
+
+    Returns
+    -------
+    array or tensor
+
+    Examples
+    --------
+    >>> float(np.exp(shift_odds(np.log(0.5), np.log(3.0))).round(6))
+    0.75
+    """
+    xp = array_module(log_p, shift)
+    return log_p - xp.log1p((1.0 - xp.exp(log_p)) * (xp.exp(-shift) - 1.0))
+
+
 def log_by_length(parameters: Mapping[str, Any], design: Mapping[str, Any], terms: LawTerms) -> Any:
     """Logarithm of all that prompt length does to the score inside the window: S_n L."""
     log_s = log_context(
@@ -330,6 +365,8 @@ def log_by_length(parameters: Mapping[str, Any], design: Mapping[str, Any], term
             parameters["psi"],
             design["x"],
         )
+    if "discrepancy" in parameters:
+        log_s = shift_odds(log_s, parameters["discrepancy"])
     return log_s
 
 
@@ -507,7 +544,8 @@ def mean_score(
     parameters : mapping
         ``"log_A"``, ``"alpha"``, ``"log_B"``, ``"beta"``; ``"logit_rho"``, ``"log_D"``,
         ``"psi"`` and ``"eta"`` where the law has them; for the log-logistic penalty ``"kappa"``
-        and ``"delta"``. Arrays or tensors that broadcast with the design.
+        and ``"delta"``; ``"discrepancy"``, by which log-odds of :math:`S_n L` are shifted, where
+        there is one. Arrays or tensors that broadcast with the design.
     design : mapping
         ``"x"`` log compute and ``"z"`` log prompt tokens, each over its reference; ``"w"`` log
         of prompt tokens over window; ``"chance"``. Optional: ``"w_sd"``; for the token

@@ -7,6 +7,7 @@ from itertools import takewhile
 import numpy as np
 import xarray as xr
 
+from bayes_ctxlaw.discrepancy import KNOT_DIM, knot_labels
 from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.errors import NotFittedError
 from bayes_ctxlaw.law import natural
@@ -26,6 +27,8 @@ def population_names(spec: Specification, encoding: Encoding) -> dict[str, str |
             names[scale_name(parameter, level)] = None
         for level in spec.effects_of(parameter, encoding):
             names[f"{parameter}_{level_dim(level)}"] = level_dim(level)
+    if spec.terms.discrepancy != "none":
+        names |= {"discrepancy_sd": None, "discrepancy": KNOT_DIM}
     if spec.likelihood != "binomial":
         names["overdispersion"] = "task"
     return names
@@ -42,6 +45,7 @@ def check_complete(posterior: xr.Dataset, spec: Specification, encoding: Encodin
     """
     faults = []
     labels = {level_dim(level): list(known) for level, known in encoding.labels.items()}
+    labels[KNOT_DIM] = knot_labels(encoding)
     for name, dim in population_names(spec, encoding).items():
         if name not in posterior:
             faults.append(f"{name} is missing")

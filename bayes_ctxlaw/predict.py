@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw._wording import wording
+from bayes_ctxlaw.discrepancy import Paths
 from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import law_arguments, mean_score
@@ -129,8 +130,8 @@ class Predictor:
     spec : Specification
     encoding : Encoding
     draws : dict of str to ndarray
-        Population values (draw,), scales (draw,), effects (draw, label), overdispersion
-        (draw, task), by name.
+        Population values (draw,), scales (draw,), effects (draw, label), discrepancies
+        (draw, knot), overdispersion (draw, task), by name.
     seed : int
         Root of the random numbers of new labels and of the noise.
     """
@@ -142,6 +143,10 @@ class Predictor:
 
     def __post_init__(self) -> None:
         self._changes: dict[str, np.ndarray] = {}
+        self._paths: Paths | None = None
+        if self.spec.terms.discrepancy != "none":
+            knots, scale = self.draws["discrepancy"], self.draws["discrepancy_sd"]
+            self._paths = Paths(self.encoding, knots, scale, self.seed)
 
     @classmethod
     def of(cls, spec: Specification, encoding: Encoding, posterior: xr.Dataset, seed: int) -> Self:
@@ -194,7 +199,7 @@ class Predictor:
         """
         design = self.encoding.design(at, self.spec.terms)
         items = item_counts(at)
-        tasks = level_labels(at, "task")
+        tasks, tokens = level_labels(at, "task"), at["prompt_tokens"].values
         combination, combinations = self.combinations(at, kind)
         # Rows that share labels and compute share all but the context term and the penalty.
         alike, _ = _numbered(
@@ -229,7 +234,11 @@ class Predictor:
                     if untried is not None and untried[each].any():
                         llm = combinations[number]["llm"]
                         here["w"] = here["w"] + untried[each] * self._change("llm", llm, OWN_BREAK)
-                    mean[piece] = mean_score(kept[number], here, self.spec.terms)
+                    parameters = kept[number]
+                    if self._paths is not None:
+                        strays = self._paths.at(tasks[row], tokens[first + piece])
+                        parameters = parameters | {"discrepancy": strays}
+                    mean[piece] = mean_score(parameters, here, self.spec.terms)
             scores = mean.T
             if kind == "response":
                 phi = self.overdispersion(tasks[rows])

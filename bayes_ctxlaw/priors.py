@@ -263,8 +263,15 @@ OVERDISPERSION = zero_avoiding(0.1)
 as a share of sqrt(P (1 - P))."""
 
 
+DISCREPANCY = half_normal(0.3)
+"""Default prior of the standard deviation by which tasks stray from the law along prompt length, in
+log-odds: a share of one half becomes 0.43 or 0.57 at 0.3."""
+
+
 def default_priors(
-    levels: Mapping[str, tuple[str, ...]], parameters: Sequence[str] = PARAMETERS
+    levels: Mapping[str, tuple[str, ...]],
+    parameters: Sequence[str] = PARAMETERS,
+    discrepancy: bool = False,
 ) -> dict[str, Prior]:
     """Default priors by name for the given levels.
 
@@ -274,6 +281,8 @@ def default_priors(
         Level → parameters its effects act on, as from ``encoding.parse_groups``.
     parameters : sequence of str
         Those that the law has.
+    discrepancy : bool
+        Whether it has a discrepancy.
 
     Returns
     -------
@@ -291,6 +300,8 @@ def default_priors(
             fine = level == "llm" or ":" in level
             scale = FINE_SCALES.get(name, LEVEL_SCALES[name]) if fine else LEVEL_SCALES[name]
             priors[scale_name(name, level)] = half_normal(scale)
+    if discrepancy:
+        priors["discrepancy_sd"] = DISCREPANCY
     priors["overdispersion"] = OVERDISPERSION
     return priors
 
@@ -331,6 +342,7 @@ def resolve_priors(
     levels: Mapping[str, tuple[str, ...]],
     user: Mapping[str, object] | None,
     parameters: Sequence[str] = PARAMETERS,
+    discrepancy: bool = False,
 ) -> dict[str, Prior]:
     """Defaults with the user's own put in their place.
 
@@ -343,6 +355,8 @@ def resolve_priors(
         standard deviation, or a `Prior`.
     parameters : sequence of str
         Those that the law has.
+    discrepancy : bool
+        Whether it has a discrepancy.
 
     Returns
     -------
@@ -358,7 +372,7 @@ def resolve_priors(
     >>> print(resolve_priors({}, {"alpha": (0.1, 0.4)})["alpha"])
     LogNormal(-1.61, 0.421): between 0.1 and 0.4 with 90 %
     """
-    priors = default_priors(levels, parameters)
+    priors = default_priors(levels, parameters, discrepancy)
     faults = []
     for name, value in (user or {}).items():
         if name not in priors:

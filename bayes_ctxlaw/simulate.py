@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from bayes_ctxlaw.discrepancy import loadings
 from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.predict import Predictor
 from bayes_ctxlaw.priors import GAMMA_SHAPE, Prior, gamma_unit, scale_name
@@ -18,7 +19,7 @@ from bayes_ctxlaw.specification import Specification
 def prior_draws(
     spec: Specification, encoding: Encoding, size: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Draws of population values, scales, effects and overdispersion from their priors.
+    """Draws of population values, scales, effects, discrepancies and overdispersion.
 
     Parameters
     ----------
@@ -44,6 +45,11 @@ def prior_draws(
             if len(labels) > 1:
                 unit = rng.standard_normal((size, len(labels)))
                 draws[f"{parameter}_{level_dim(level)}"] = draws[key][:, None] * unit
+    if spec.terms.discrepancy != "none":
+        scale = _positive(spec.priors["discrepancy_sd"], rng, size)
+        matrix = loadings(encoding)
+        unit = rng.standard_normal((size, len(matrix)))
+        draws |= {"discrepancy_sd": scale, "discrepancy": scale[:, None] * (unit @ matrix.T)}
     tasks = len(encoding.labels["task"])
     draws["overdispersion"] = _positive(spec.priors["overdispersion"], rng, (size, tasks))
     return draws

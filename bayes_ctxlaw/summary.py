@@ -24,6 +24,7 @@ _MEANING = {
     "eta": "its exponent in prompt tokens",
     "kappa": "penalty sharpness on the log ratio of prompt to window",
     "delta": "effective window, log ratio to the nominal one",
+    "discrepancy_sd": "sd of what tasks stray by along prompt length, log-odds of the context term",
     "overdispersion": "sd of a score beyond item sampling, share of sqrt(P (1 - P)); one per task",
 }
 
@@ -75,6 +76,8 @@ def describe(
         "Context-aware scaling law (arXiv:2510.14919), hierarchical",
         f"  {formula(spec.terms)}",
     ]
+    if spec.terms.discrepancy != "none":
+        lines.append("  where what n does strays from this, smoothly in log n, task by task")
     if encoding is None:
         lines.append("  C, n relative to references that the fit reports")
     else:
@@ -97,7 +100,12 @@ def describe(
     width = max(len(name) for name in spec.priors)
     for name, prior in spec.priors.items():
         parameter = name.split("_")[0]
-        if name not in SYMBOLS and parameter not in spec.terms.parameters and "_" in name:
+        if (
+            name not in _MEANING
+            and name not in SYMBOLS
+            and parameter not in spec.terms.parameters
+            and "_" in name
+        ):
             continue
         if name in SYMBOLS and name not in spec.terms.parameters:
             continue

@@ -32,11 +32,13 @@ class Op(IntEnum):
     LOG_SATURATION = 6
     LOG_RISE = 7
     UNSATURATE = 8
-    DIVIDE = 9
-    HALF_NORMAL = 10
-    ZERO_AVOIDING = 11
-    BLOCK = 12
-    SCORES = 13
+    LOG1P = 9
+    DIVIDE = 10
+    HALF_NORMAL = 11
+    ZERO_AVOIDING = 12
+    NORMAL = 13
+    BLOCK = 14
+    SCORES = 15
 
 
 _ADDRESSED = (Op.GATHER, Op.AVERAGE, Op.LOG_SATURATION, Op.LOG_RISE, Op.UNSATURATE)
@@ -164,8 +166,12 @@ class Tape:
         """Exponential."""
         return self.record(Op.EXP, node)
 
+    def log1p(self, node: Node) -> Node:
+        """Logarithm of one and what is given."""
+        return self.record(Op.LOG1P, node)
+
     def group_average(self, node: Node, weights: Averages) -> Node:
-        """Weighted averages of the groups of `weights`."""
+        """Weighted averages of the groups of `weights`; sums, if the weights do not add up to 1."""
         groups = int(weights.group.max()) + 1
         share = self._place("columns", np.asarray(weights.share, dtype=float))
         group = self._place("integers", np.asarray(weights.group, dtype=np.int64))

@@ -128,7 +128,7 @@ def test_fit_maps_columns_and_passes_options(scores):
         "fit", scores, "--map", "llm=model", "--map", "prompt_tokens=n_pmt", "--out", "fit.nc",
         "--penalty", "none", "--context-term", "exponential", "--likelihood", "normal",
         "--draws", 50, "--seed", 3, "--zero-context", "none", "--dilution", "none", "--thin", 2,
-        "--target-accept", 0.9,
+        "--target-accept", 0.9, "--discrepancy", "prompt_tokens",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert json.loads(Path("fit.nc").read_text(encoding="utf-8")) == {
@@ -138,6 +138,7 @@ def test_fit_maps_columns_and_passes_options(scores):
         "likelihood": "normal",
         "zero_context": "none",
         "dilution": "none",
+        "discrepancy": "prompt_tokens",
     }
     assert FakeLaw.made.fitted_with["draws"] == 50
     assert FakeLaw.made.fitted_with["thin"] == 2

@@ -84,13 +84,14 @@ def test_scores_and_predictions_are_written():
 def test_the_law_is_tested_with_its_options_beside_least_squares(scores):
     result = run(
         scores, "--map", "llm=model", "--split", "beyond-window=0.3", "--penalty", "none",
-        "--dilution", "none", "--draws", 7,
+        "--dilution", "none", "--discrepancy", "prompt_tokens", "--draws", 7,
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert "context-law" in result.stdout
     assert "least-squares" in result.stdout
     assert FakeLaw.made.options["penalty"] == "none"
     assert FakeLaw.made.options["dilution"] == "none"
+    assert FakeLaw.made.options["discrepancy"] == "prompt_tokens"
 
 
 @pytest.mark.parametrize(

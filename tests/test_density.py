@@ -10,6 +10,7 @@ from test_graph import CASES, made_up
 from bayes_ctxlaw import kernel
 from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.density import build_density
+from bayes_ctxlaw.discrepancy import loadings
 from bayes_ctxlaw.encoding import level_dim
 from bayes_ctxlaw.graph import build_graph
 from bayes_ctxlaw.law import PENALTIES
@@ -59,9 +60,16 @@ class Built:
             for level in self.law.spec.effects_of(name, self.law.encoding):
                 effects = kept[f"{name}_{level_dim(level)}"]
                 parts.append(effects / kept[scale_name(name, level)])
+        if "discrepancy" in kept:
+            parts += [np.log(kept["discrepancy_sd"]), self.unit_strays(kept)]
         if "overdispersion" in kept:
             parts.append(np.log(kept["overdispersion"]))
         return np.concatenate(parts)
+
+    def unit_strays(self, kept):
+        """The standard normal numbers that a discrepancy is made of."""
+        made_of = np.linalg.solve(loadings(self.law.encoding), kept["discrepancy"])
+        return made_of / kept["discrepancy_sd"]
 
     def graph(self, x):
         """Log-density of the PyMC model there."""
@@ -75,7 +83,11 @@ class Built:
             bare = name.removesuffix("_log__")
             if bare.endswith("_raw"):
                 effects = bare.removesuffix("_raw")
-                value = kept[effects] / kept[f"{effects}_sd"]
+                value = (
+                    self.unit_strays(kept)
+                    if effects == "discrepancy"
+                    else kept[effects] / kept[f"{effects}_sd"]
+                )
             else:
                 value = np.log(kept[bare]) if name.endswith("_log__") else kept[bare]
             point[name] = value[0] if self.scalar[name] else value

@@ -82,6 +82,7 @@ CASES = {
             },
         },
     ),
+    "tasks stray": (made_up, {"discrepancy": "prompt_tokens", "likelihood": "student_t"}),
     "nothing pooled": (made_up, {"groups": (), "likelihood": "student_t"}),
     "the paper's": (
         lambda: load_dataset("montgomery2025"),
@@ -112,6 +113,11 @@ class Case:
                 unit = rng.standard_normal(len(self.encoding.labels[level]))
                 effect = state[scale_name(name, level)] * unit
                 state[f"{name}_{level_dim(level)}"] = effect
+        if self.spec.terms.discrepancy != "none":
+            state["discrepancy_sd"] = scale = rng.uniform(0.05, 0.5)
+            state["discrepancy"] = np.concatenate(
+                [rng.multivariate_normal(np.zeros(len(n)), scale**2 * c) for _, n, c in self.knots]
+            )
         state["overdispersion"] = rng.uniform(0.02, 0.3, len(self.encoding.labels["task"]))
         return state
 
@@ -122,7 +128,27 @@ class Case:
             for level in self.spec.effects_of(name, self.encoding):
                 effects = state[f"{name}_{level_dim(level)}"]
                 raw[f"{name}_{level_dim(level)}_raw"] = effects / state[scale_name(name, level)]
+        if "discrepancy" in state:
+            raw["discrepancy_raw"] = np.concatenate(
+                [
+                    np.linalg.solve(np.linalg.cholesky(c), part) / state["discrepancy_sd"]
+                    for part, c in self.strays(state)
+                ]
+            )
         return raw | {"overdispersion": state["overdispersion"]}
+
+    @property
+    def knots(self):
+        """Task, prompt lengths of its knots and how what it strays by there is correlated."""
+        powers = np.arange(5, 16)  # 32 to 32,768 tokens around 60 to 20,000
+        apart = np.abs(powers[:, None] - powers) * np.log(2.0)
+        tasks = self.encoding.labels["task"]
+        return [(task, 2.0**powers, np.exp(-apart / 2.0)) for task in tasks]
+
+    def strays(self, state):
+        """What each task strays by at its knots, and how that is correlated."""
+        parts = np.split(state["discrepancy"], len(self.knots))
+        return [(part, c) for part, (*_, c) in zip(parts, self.knots, strict=True)]
 
     def logp(self, raw):
         """Log-density of the model where its variables have these values."""
@@ -165,6 +191,12 @@ class Case:
                 arguments[name] = 2.0 / (1.0 + np.exp(-total))
             else:
                 arguments[name] = np.exp(total)
+        if "discrepancy" in state:
+            arguments["discrepancy"] = shift = np.zeros(self.obs.sizes["obs_id"])
+            log_n = np.log(self.obs["prompt_tokens"].values)
+            for (task, n, _), (part, _) in zip(self.knots, self.strays(state), strict=True):
+                own = self.obs["task"].values == task
+                shift[own] = np.interp(log_n[own], np.log(n), part)
         return mean_score(
             arguments, self.encoding.design(self.obs, self.spec.terms), self.spec.terms
         )
@@ -182,6 +214,11 @@ class Case:
             for level in self.spec.effects_of(name, self.encoding):
                 effects = state[f"{name}_{level_dim(level)}"]
                 density += stats.norm(0, state[scale_name(name, level)]).logpdf(effects).sum()
+        if "discrepancy" in state:
+            scale = state["discrepancy_sd"]
+            density += distribution(priors["discrepancy_sd"]).logpdf(scale) + np.log(scale)
+            for part, c in self.strays(state):
+                density += stats.multivariate_normal(cov=scale**2 * c).logpdf(part)
         phi = state["overdispersion"]
         noise = distribution(priors["overdispersion"]).logpdf(phi) + np.log(phi)
         phi = phi[self.encoding.codes(self.obs, "task")]
@@ -199,7 +236,10 @@ class Case:
 
     def log_jacobian(self, state):
         """Log of by how much effects are stretched to standard normal ones."""
-        return sum(
+        strays = 0.0
+        for part, c in self.strays(state) if "discrepancy" in state else ():
+            strays += len(part) * np.log(state["discrepancy_sd"]) + 0.5 * np.linalg.slogdet(c)[1]
+        return strays + sum(
             np.log(state[scale_name(name, level)]) * len(self.encoding.labels[level])
             for name in self.spec.terms.parameters
             for level in self.spec.effects_of(name, self.encoding)

@@ -21,6 +21,7 @@ from bayes_ctxlaw.law import (
     log_rise,
     log_saturation,
     mean_score,
+    shift_odds,
     unsaturate,
     window_end,
     window_total,
@@ -390,6 +391,25 @@ class TestContext:
     def test_no_prompt_leaves_the_share(self):
         found = np.exp(log_context(np.array(0.0), 1.0, -200.0, np.array(0.0), "power"))
         assert found == pytest.approx(0.5 / 1.5)
+
+    @given(
+        st.floats(-40.0, 0.0),
+        st.floats(-8.0, 8.0),
+    )
+    def test_a_discrepancy_shifts_log_odds(self, log_p, shift):
+        found = shift_odds(np.float64(log_p), np.float64(shift))
+        p = np.exp(log_p)
+        expected = p / (p + (1.0 - p) * np.exp(-shift))
+        assert found <= 1e-12
+        assert np.exp(found) == pytest.approx(expected, rel=1e-9)
+        assert shift_odds(np.float64(log_p), np.float64(0.0)) == log_p
+
+    def test_a_discrepancy_of_zero_is_the_law_without_one(self):
+        design = {"x": 0.4, "z": -0.7, "w": -0.3, "chance": 0.2}
+        strays = LawTerms(discrepancy="prompt_tokens")
+        plain = mean_score(SENSIBLE, design, LawTerms())
+        assert mean_score(SENSIBLE | {"discrepancy": 0.0}, design, strays) == plain
+        assert mean_score(SENSIBLE | {"discrepancy": 0.3}, design, strays) > plain
 
     def test_dilution_lowers_the_score_as_the_window_fills(self):
         terms = LawTerms(dilution="window")

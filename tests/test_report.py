@@ -272,9 +272,10 @@ def test_the_call_makes_the_same_law(law):
     own = bcl.ContextLaw(
         penalty="none",
         dilution="window",
+        discrepancy="prompt_tokens",
         likelihood="normal",
         groups={"task": ["A", "B"], "llm": ["A"]},
-        priors={"A": (0.1, 3), "A_task_sd": 0.3},
+        priors={"A": (0.1, 3), "A_task_sd": 0.3, "discrepancy_sd": 0.2},
         references={"compute": 1e23},
     )
     own.idata, own.obs = law.idata, law.obs

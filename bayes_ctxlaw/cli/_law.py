@@ -8,13 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from bayes_ctxlaw.cli._common import DATASET_PREFIX
-from bayes_ctxlaw.law import DILUTIONS, PENALTIES, SATURATIONS, ZERO_CONTEXTS, LawTerms
+from bayes_ctxlaw.law import (
+    DILUTIONS,
+    DISCREPANCIES,
+    PENALTIES,
+    SATURATIONS,
+    ZERO_CONTEXTS,
+    LawTerms,
+)
 from bayes_ctxlaw.likelihoods import LIKELIHOODS
 
 Saturation = StrEnum("Saturation", {name: name for name in SATURATIONS})
 Penalty = StrEnum("Penalty", {name: name for name in PENALTIES})
 ZeroContext = StrEnum("ZeroContext", {name: name for name in ZERO_CONTEXTS})
 Dilution = StrEnum("Dilution", {name: name for name in DILUTIONS})
+Discrepancy = StrEnum("Discrepancy", {name: name for name in DISCREPANCIES})
 Likelihood = StrEnum("Likelihood", {name: name for name in ("auto", *LIKELIHOODS)})
 
 _DEFAULT = LawTerms()
@@ -23,6 +31,7 @@ COMPUTE_TERM = Saturation(_DEFAULT.compute_term)
 PENALTY = Penalty(_DEFAULT.penalty)
 ZERO_CONTEXT = ZeroContext(_DEFAULT.zero_context)
 DILUTION = Dilution(_DEFAULT.dilution)
+DISCREPANCY = Discrepancy(_DEFAULT.discrepancy)
 
 Scores = Annotated[
     str,
@@ -42,6 +51,9 @@ ZeroContextTerm = Annotated[
 ]
 DilutionTerm = Annotated[
     Dilution, typer.Option(help="Whether the score may fall inside the window as it fills.")
+]
+DiscrepancyTerm = Annotated[
+    Discrepancy, typer.Option(help="Whether tasks may stray from the law along prompt length.")
 ]
 LikelihoodName = Annotated[
     Likelihood, typer.Option(help="Observation model; auto chooses by the scores.")

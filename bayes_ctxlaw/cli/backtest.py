@@ -106,6 +106,7 @@ def backtest(
     penalty: _law.PenaltyTerm = _law.PENALTY,
     zero_context: _law.ZeroContextTerm = _law.ZERO_CONTEXT,
     dilution: _law.DilutionTerm = _law.DILUTION,
+    discrepancy: _law.DiscrepancyTerm = _law.DISCREPANCY,
     likelihood: _law.LikelihoodName = _law.Likelihood.auto,
     draws: Draws = 1000,
     tune: Tune = 1000,
@@ -182,6 +183,7 @@ def backtest(
         likelihood=likelihood,
         zero_context=zero_context,
         dilution=dilution,
+        discrepancy=discrepancy,
     )
     made = forecasters(wanted, law, rival_options)
     if stacked:

@@ -36,6 +36,7 @@ def fit(
     penalty: _law.PenaltyTerm = _law.PENALTY,
     zero_context: _law.ZeroContextTerm = _law.ZERO_CONTEXT,
     dilution: _law.DilutionTerm = _law.DILUTION,
+    discrepancy: _law.DiscrepancyTerm = _law.DISCREPANCY,
     likelihood: _law.LikelihoodName = _law.Likelihood.auto,
     draws: Draws = 1000,
     tune: Tune = 1000,
@@ -73,6 +74,7 @@ def fit(
             likelihood=likelihood,
             zero_context=zero_context,
             dilution=dilution,
+            discrepancy=discrepancy,
         )
     )
     number = "1 chain" if chains == 1 else f"{chains} chains"

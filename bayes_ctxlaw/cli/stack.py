@@ -99,6 +99,7 @@ def stack(
     penalty: _law.PenaltyTerm = _law.PENALTY,
     zero_context: _law.ZeroContextTerm = _law.ZERO_CONTEXT,
     dilution: _law.DilutionTerm = _law.DILUTION,
+    discrepancy: _law.DiscrepancyTerm = _law.DISCREPANCY,
     likelihood: _law.LikelihoodName = _law.Likelihood.auto,
     draws: Draws = 1000,
     tune: Tune = 1000,
@@ -168,6 +169,7 @@ def stack(
         likelihood=likelihood,
         zero_context=zero_context,
         dilution=dilution,
+        discrepancy=discrepancy,
     )
     made = forecasters(wanted, law, options)
     settings = {"draws": draws, "tune": tune, "chains": chains, "thin": thin}

@@ -1,0 +1,164 @@
+"""How a task strays from the law along prompt length: smoothly, by knots at doublings of it.
+
+Between two knots the discrepancy is interpolated in the log of prompt length. From knot to knot it
+is an Ornstein-Uhlenbeck process: what a task strays by at one length it strays by at the next as
+well, the less so the further apart they are, and not at all far away.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from bayes_ctxlaw.encoding import Encoding, level_labels
+from bayes_ctxlaw.law import LawTerms
+
+KNOT_DIM = "knot"
+
+REACH = 2.0
+"""Natural logarithm of the ratio of two prompt lengths, 7.4, at which the correlation is 1/e."""
+
+_STEP = math.log(2.0)
+_KEPT = math.exp(-_STEP / REACH)
+_NEW = math.sqrt(1.0 - _KEPT**2)
+
+
+def spans(encoding: Encoding) -> dict[str, tuple[int, int]]:
+    """By task, powers of two of the first and the last of its knots, around all its prompts."""
+    found = {}
+    for task, (_, _, low, high, *_) in encoding.edges.items():
+        found[task] = math.floor(low / _STEP + 1e-9), math.ceil(high / _STEP - 1e-9)
+    return found
+
+
+def knot_labels(encoding: Encoding) -> list[str]:
+    """Task and prompt length of every knot, task after task.
+
+    Examples
+    --------
+    >>> import bayes_ctxlaw as bcl
+    >>> encoding = Encoding.of(bcl.load_dataset("ruler"), {"task": ("A",)})
+    >>> knot_labels(encoding)[0]
+    'RULER | 4096'
+    """
+    return [
+        f"{task} | {2**power}"
+        for task, (first, last) in spans(encoding).items()
+        for power in range(first, last + 1)
+    ]
+
+
+def loadings(encoding: Encoding) -> np.ndarray:
+    """Matrix (knot, knot) that makes the discrepancy of standard normal numbers, at scale 1."""
+    blocks = []
+    for first, last in spans(encoding).values():
+        size = last - first + 1
+        block = np.zeros((size, size))
+        block[0, 0] = 1.0
+        for k in range(1, size):
+            block[k] = _KEPT * block[k - 1]
+            block[k, k] = _NEW
+        blocks.append(block)
+    whole = np.zeros((sum(map(len, blocks)),) * 2)
+    at = 0
+    for block in blocks:
+        whole[at : at + len(block), at : at + len(block)] = block
+        at += len(block)
+    return whole
+
+
+def between(prompt_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Power of two of the knot below each prompt length, and the share of the knot above it."""
+    place = np.log(np.asarray(prompt_tokens, dtype=float)) / _STEP
+    place = np.where(np.abs(place - np.round(place)) < 1e-9, np.round(place), place)
+    below = np.floor(place)
+    return below.astype(np.int64), place - below
+
+
+def rows(
+    encoding: Encoding, tasks: Sequence[str], prompt_tokens: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers of the knots below and above each observation, and the share of the second."""
+    begin, at = {}, 0
+    for task, (first, last) in spans(encoding).items():
+        begin[task] = at - first, at + last - first
+        at += last - first + 1
+    below, share = between(prompt_tokens)
+    offset, end = np.array([begin[task] for task in tasks]).T
+    low = below + offset
+    return low, np.minimum(low + 1, end), share
+
+
+def strays(obs: xr.Dataset, encoding: Encoding, terms: LawTerms) -> list[np.ndarray]:
+    """Task by task, (observation, number): what the discrepancy is made of, at scale 1.
+
+    Empty for a law without one.
+    """
+    if terms.discrepancy == "none":
+        return []
+    below, above, share = rows(encoding, level_labels(obs, "task"), obs["prompt_tokens"].values)
+    matrix = loadings(encoding)
+    whole = (1.0 - share)[:, None] * matrix[below] + share[:, None] * matrix[above]
+    sizes = [last - first + 1 for first, last in spans(encoding).values()]
+    return np.split(whole, np.cumsum(sizes)[:-1], axis=1)
+
+
+class Paths:
+    """Draws of the discrepancy at any prompt length of any task.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        Of the fit.
+    values : ndarray
+        (draw, knot): discrepancies of the knots of the fit.
+    scale : ndarray
+        (draw,): their standard deviation.
+    seed : int
+        Root of the random numbers of knots that are not of the fit.
+    """
+
+    def __init__(
+        self, encoding: Encoding, values: np.ndarray, scale: np.ndarray, seed: int
+    ) -> None:
+        self._scale, self._seed = scale, seed
+        self._spans = spans(encoding)
+        self._known: dict[tuple[str, int], np.ndarray] = {}
+        at = 0
+        for task, (first, last) in self._spans.items():
+            for power in range(first, last + 1):
+                self._known[task, power] = values[:, at]
+                at += 1
+
+    def at(self, task: str, prompt_tokens: np.ndarray) -> np.ndarray:
+        """Discrepancy of a task at prompt lengths, (length, draw)."""
+        below, share = between(prompt_tokens)
+        out = np.empty((len(below), len(self._scale)))
+        for i, (power, above) in enumerate(zip(below.tolist(), share.tolist(), strict=True)):
+            out[i] = self._knot(task, power)
+            if above:
+                out[i] += above * (self._knot(task, power + 1) - out[i])
+        return out
+
+    def _knot(self, task: str, power: int) -> np.ndarray:
+        """A knot of the fit, or one drawn outward from the last that there is."""
+        if task not in self._spans:
+            # Of a task never seen it begins anywhere, and the same whatever is asked first.
+            self._spans[task] = 0, 0
+            self._known[task, 0] = self._scale * self._unit(task, 0)
+        first, last = self._spans[task]
+        for new in (*range(last + 1, power + 1), *range(first - 1, power - 1, -1)):
+            inner = new - 1 if new > last else new + 1
+            self._known[task, new] = _KEPT * self._known[
+                task, inner
+            ] + _NEW * self._scale * self._unit(task, new)
+        self._spans[task] = min(first, power), max(last, power)
+        return self._known[task, power]
+
+    def _unit(self, task: str, power: int) -> np.ndarray:
+        key = zlib.crc32(f"discrepancy|{task}|{power}".encode())
+        return np.random.default_rng([self._seed, 5, key]).standard_normal(len(self._scale))
