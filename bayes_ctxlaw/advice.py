@@ -136,8 +136,8 @@ def of_residuals(found: Alike) -> Row:
         advice = (
             f"Scores bend where the law does not, most on {found.task}: together they lie below it "
             f"around {found.low:,.0f} tokens and above it around {found.high:,.0f}. Beyond the "
-            "longest prompts its intervals may be too narrow: try `discrepancy='prompt_tokens'`, or "
-            "another `context_term`, and see what holds in bcl.backtest with "
+            "longest prompts its intervals may be too narrow: try `discrepancy='prompt_tokens'`, "
+            "or another `context_term`, and see what holds in bcl.backtest with "
             "bcl.splits.rolling_context."
         )
     return "misses alike at neighbouring prompts", verdict, value, f"p ≥ {MIN_P:g}", advice

@@ -10,8 +10,9 @@ fits each forecaster below an edge, predicts beyond it, and writes the mean scor
 out: 90 % equal-tailed response intervals. The data are the bundled tables. One set of defaults for
 all rows; fewer draws than the defaults, for there are dozens of fits. The defaults were chosen on
 the first table; the further one has other edges of the same data, with two prompt lengths at least
-below, on which nothing was chosen. The third is of a law that is not the default. A rival that refuses the data of a row (least squares of compute
-alone, where there is one compute) is left out of it, and said.
+below, on which nothing was chosen. The third is of a law that is not the default. A rival that
+refuses the data of a row (least squares of compute alone, where there is one compute) is left out
+of it, and said.
 """
 
 from __future__ import annotations

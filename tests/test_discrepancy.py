@@ -10,6 +10,7 @@ from bayes_ctxlaw.discrepancy import Paths, between, knot_labels, loadings, rows
 from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.law import LawTerms
+from bayes_ctxlaw.simulate import prior_draws
 
 lengths = st.lists(st.floats(1.0, 1e6), min_size=1, max_size=5, unique=True)
 
@@ -138,10 +139,10 @@ class TestPaths:
 
 
 def turning(seed=3):
-    """Simulated scores of six checkpoints whose curves rise, stand still and rise again."""
+    """Simulated scores of four checkpoints whose curves rise, stand still and rise again."""
     rng, made = np.random.default_rng(seed), []
     for task, turn in (("early", 800.0), ("late", 2000.0)):
-        for m in range(6):
+        for m in range(4):
             for n in 2.0 ** np.arange(5, 14):
                 first, second = 1.0 / (1.0 + (60.0 / n) ** 2), 1.0 / (1.0 + (turn / n) ** 4)
                 p = (0.55 + 0.06 * m) * (0.2 + 0.3 * first + 0.45 * second)
@@ -160,7 +161,7 @@ def fitted():
         laws[discrepancy] = law = bcl.ContextLaw(
             discrepancy=discrepancy, groups=["task", "llm"], dilution="none"
         )
-        law.fit(turning(), draws=150, tune=300, chains=2, thin=2, random_seed=1, progressbar=False)
+        law.fit(turning(), draws=120, tune=200, chains=2, thin=1, random_seed=1, progressbar=False)
     return laws
 
 
@@ -211,3 +212,31 @@ def test_its_prior_can_be_set_where_there_is_one():
     assert law.priors["discrepancy_sd"].scale == 0.1
     with pytest.raises(SpecificationError, match="there is no prior named 'discrepancy_sd'"):
         bcl.ContextLaw(priors={"discrepancy_sd": 0.1})
+
+
+def test_it_is_calibrated_with_its_knots():
+    obs = turning()
+    design = obs.isel(obs_id=(obs["task"] == "early").values)
+    law = bcl.ContextLaw(
+        discrepancy="prompt_tokens",
+        groups=["llm"],
+        dilution="none",
+        references={"compute": 1e22, "prompt_tokens": 500},
+    )
+    found = bcl.calibrate(
+        law, design, 4, draws=5, tune=50, thin=2, chains=1, random_seed=1, progressbar=False
+    )
+    assert found.table.loc["discrepancy", "values"] == 9
+    assert found.ranks["discrepancy"].dims == ("simulation", "knot")
+    assert found.ranks["knot"].values[0] == "early | 32"
+
+
+def test_its_prior_draws_are_those_of_its_prior():
+    law = bcl.ContextLaw(discrepancy="prompt_tokens", priors={"discrepancy_sd": 0.5})
+    law.build_model(turning())
+    draws = prior_draws(law.spec, law.encoding, 20_000, np.random.default_rng(0))
+    assert draws["discrepancy"].shape == (20_000, 18)
+    unit = draws["discrepancy"] / draws["discrepancy_sd"][:, None]
+    covariance = loadings(law.encoding) @ loadings(law.encoding).T
+    np.testing.assert_allclose(np.cov(unit.T), covariance, atol=0.04)
+    assert np.sqrt((draws["discrepancy_sd"] ** 2).mean()) == pytest.approx(0.5, abs=0.01)

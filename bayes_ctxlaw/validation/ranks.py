@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw._html import table as html_table
+from bayes_ctxlaw.discrepancy import KNOT_DIM, knot_labels
 from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.schema import OBS_DIM
 
@@ -208,6 +209,7 @@ def gather(
     """
     dims = {**dims, "log_likelihood": None, "mean_score": OBS_DIM}
     known = {level.replace(":", "_"): list(labels) for level, labels in encoding.labels.items()}
+    known[KNOT_DIM] = knot_labels(encoding)
     known[OBS_DIM] = design[OBS_DIM].values[rows].tolist()
     variables = {
         name: (
