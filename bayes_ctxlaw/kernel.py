@@ -22,7 +22,7 @@ from bayes_ctxlaw.tape import COLUMNS, Op
 
 _ADD, _SUBTRACT, _MULTIPLY, _EXP, _GATHER, _AVERAGE = (int(op) for op in list(Op)[:6])
 _LOG_SATURATION, _LOG_RISE, _UNSATURATE, _LOG1P, _DIVIDE = (int(op) for op in list(Op)[6:11])
-_HALF_NORMAL, _ZERO_AVOIDING, _NORMAL, _BLOCK, _SCORES = (int(op) for op in list(Op)[11:])
+_HALF_NORMAL, _ZERO_AVOIDING, _BLOCK, _SCORES = (int(op) for op in list(Op)[11:])
 _COLUMNS = int(COLUMNS)
 _CEILING, _BEND = -0.004, 0.004  # those of `law`, written out: numba must see them change
 
@@ -671,12 +671,6 @@ def _forward(
         for i in range(n):
             work[out + i] = math.log1p(work[a + i])
         return 0.0
-    if op == _NORMAL:
-        total = -n * _HALF_LOG_2PI
-        for i in range(n):
-            total -= 0.5 * work[a + i] * work[a + i]
-            grad[a + i] -= work[a + i]
-        return total
     if op == _LOG_SATURATION:
         for i in range(n):
             work[out + i], work[out + n + i] = _saturation(work[a + i], extra)
@@ -735,7 +729,7 @@ def _backward(
 ) -> None:
     """Hand the gradient of a step's result on to its operands (constants take it, for nothing)."""
     op, out, n = words[step], words[step + 1], words[step + 2]
-    if op == _HALF_NORMAL or op == _ZERO_AVOIDING or op == _NORMAL or op == _SCORES:
+    if op == _HALF_NORMAL or op == _ZERO_AVOIDING or op == _SCORES:
         return
     if op == _BLOCK:
         _block_backward(out, ints + words[step + 3], ints, cols, words, reals, work, grad)

@@ -100,12 +100,7 @@ def describe(
     width = max(len(name) for name in spec.priors)
     for name, prior in spec.priors.items():
         parameter = name.split("_")[0]
-        if (
-            name not in _MEANING
-            and name not in SYMBOLS
-            and parameter not in spec.terms.parameters
-            and "_" in name
-        ):
+        if name not in _MEANING and parameter not in spec.terms.parameters and "_" in name:
             continue
         if name in SYMBOLS and name not in spec.terms.parameters:
             continue
