@@ -132,9 +132,7 @@ class ContextLaw:
             level: tuple(p for p in parameters if p in self.terms.parameters)
             for level, parameters in parse_groups(groups).items()
         }
-        self.priors = resolve_priors(
-            self.levels, priors, self.terms.parameters, self.terms.discrepancy != "none"
-        )
+        self.priors = resolve_priors(self.levels, priors, self.terms.parameters, self.terms.strays)
         self.references = check_references(references)
         self.idata: xr.DataTree | None = None
         self.obs: xr.Dataset | None = None

@@ -138,7 +138,7 @@ def build_density(
     """
     places, start = _Places(), geometry.start
     parameters = [name for name in ORDER if name in spec.terms.parameters]
-    knots = knot_labels(encoding) if spec.terms.discrepancy != "none" else []
+    knots = knot_labels(encoding) if spec.terms.strays else []
     if knots:
         places.add("log_discrepancy_sd", np.log([0.5 * spec.priors["discrepancy_sd"].scale]), 0.3)
         places.add("discrepancy", np.zeros(len(knots)), 1.0)

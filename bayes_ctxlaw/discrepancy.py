@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.linalg
 import xarray as xr
 
 from bayes_ctxlaw.encoding import Encoding, level_labels
@@ -56,19 +57,10 @@ def loadings(encoding: Encoding) -> np.ndarray:
     """Matrix (knot, knot) that makes the discrepancy of standard normal numbers, at scale 1."""
     blocks = []
     for first, last in spans(encoding).values():
-        size = last - first + 1
-        block = np.zeros((size, size))
-        block[0, 0] = 1.0
-        for k in range(1, size):
-            block[k] = _KEPT * block[k - 1]
-            block[k, k] = _NEW
-        blocks.append(block)
-    whole = np.zeros((sum(map(len, blocks)),) * 2)
-    at = 0
-    for block in blocks:
-        whole[at : at + len(block), at : at + len(block)] = block
-        at += len(block)
-    return whole
+        power = np.arange(first, last + 1)
+        correlation = _KEPT ** np.abs(power[:, None] - power)
+        blocks.append(scipy.linalg.cholesky(correlation, lower=True))
+    return scipy.linalg.block_diag(*blocks)
 
 
 def between(prompt_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +90,7 @@ def strays(obs: xr.Dataset, encoding: Encoding, terms: LawTerms) -> list[np.ndar
 
     Empty for a law without one.
     """
-    if terms.discrepancy == "none":
+    if not terms.strays:
         return []
     below, above, share = rows(encoding, level_labels(obs, "task"), obs["prompt_tokens"].values)
     matrix = loadings(encoding)

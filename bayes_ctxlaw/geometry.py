@@ -214,12 +214,12 @@ def choose_geometry(mode: Mode, strata: Strata, strays: Sequence[np.ndarray] = (
         log_odds = (shown if several else 1.0) * at_end.of(
             natural("kappa", totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
-    discrepancy = tuple(_of_discrepancy(mode, made_of) for made_of in strays)
+    discrepancy = _of_discrepancies(mode, strays) if strays else ()
     return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start, discrepancy)
 
 
-def _of_discrepancy(mode: Mode, made_of: np.ndarray) -> Block:
-    """Block of the discrepancy of a task, with all else unknown.
+def _of_discrepancies(mode: Mode, strays: Sequence[np.ndarray]) -> tuple[Block, ...]:
+    """Block of the discrepancy of each task, with all else unknown.
 
     The mode has none: what it would be is what residuals there say of it.
     """
@@ -229,22 +229,27 @@ def _of_discrepancy(mode: Mode, made_of: np.ndarray) -> Block:
     up, down = (
         mean_score(here | {"discrepancy": shift}, fit.design, fit.terms) for shift in (1e-4, -1e-4)
     )
-    own = made_of * ((up - down) / 2e-4)[:, None]
-    jac = fit.jacobian(slopes)
-    across = jac.T @ (weight[:, None] * own)
-    known = own.T @ (weight[:, None] * own)
-    known -= across.T @ scipy.linalg.solve(mode.hessian, across, assume_a="pos")
-    values, turn = scipy.linalg.eigh(known)
-    size = made_of.shape[1]
-    return Block(
-        levels=(None,),
-        spans=(slice(0, size),),
-        members=np.zeros((1, 1), dtype=np.int64),
-        weight=np.ones(1),
-        precision=(turn * np.maximum(values, 0.0)) @ turn.T,
-        pull=own.T @ (weight * residual),
-        response=np.zeros((size, size)),
-    )
+    slope, jac = (up - down) / 2e-4, fit.jacobian(slopes)
+    factor = scipy.linalg.cho_factor(mode.hessian)
+    blocks = []
+    for made_of in strays:
+        own, size = made_of * slope[:, None], made_of.shape[1]
+        weighted = weight[:, None] * own
+        across = jac.T @ weighted
+        known = own.T @ weighted - across.T @ scipy.linalg.cho_solve(factor, across)
+        values, turn = scipy.linalg.eigh(known)
+        blocks.append(
+            Block(
+                levels=(None,),
+                spans=(slice(0, size),),
+                members=np.zeros((1, 1), dtype=np.int64),
+                weight=np.ones(1),
+                precision=(turn * np.maximum(values, 0.0)) @ turn.T,
+                pull=weighted.T @ residual,
+                response=np.zeros((size, size)),
+            )
+        )
+    return tuple(blocks)
 
 
 def _information(mode: Mode) -> dict[str, np.ndarray]:

@@ -50,7 +50,7 @@ def build_graph(obs: xr.Dataset, spec: Specification, encoding: Encoding) -> Any
         level_dim(level): list(labels) for level, labels in encoding.labels.items()
     }
     coords["obs_id"] = obs["obs_id"].values
-    if spec.terms.discrepancy != "none":
+    if spec.terms.strays:
         coords[KNOT_DIM] = knot_labels(encoding)
     codes = {level: encoding.codes(obs, level) for level in encoding.labels}
     for level, every in codes.items():
@@ -60,7 +60,7 @@ def build_graph(obs: xr.Dataset, spec: Specification, encoding: Encoding) -> Any
     with pm.Model(coords=coords) as model:
         totals = {name: _total(name, spec, encoding, codes) for name in spec.terms.parameters}
         arguments = law_arguments(totals)
-        if spec.terms.discrepancy != "none":
+        if spec.terms.strays:
             arguments["discrepancy"] = _discrepancy(obs, spec, encoding)
         mean = mean_score(arguments, encoding.design(obs, spec.terms), spec.terms)
         phi = None

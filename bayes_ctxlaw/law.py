@@ -112,6 +112,11 @@ class LawTerms:
             raise SpecificationError("; ".join(faults) + ".")
 
     @property
+    def strays(self) -> bool:
+        """Whether tasks may stray from the law."""
+        return self.discrepancy != "none"
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters that this form of the law has."""
         absent: set[str] = set()

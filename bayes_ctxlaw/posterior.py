@@ -27,7 +27,7 @@ def population_names(spec: Specification, encoding: Encoding) -> dict[str, str |
             names[scale_name(parameter, level)] = None
         for level in spec.effects_of(parameter, encoding):
             names[f"{parameter}_{level_dim(level)}"] = level_dim(level)
-    if spec.terms.discrepancy != "none":
+    if spec.terms.strays:
         names |= {"discrepancy_sd": None, "discrepancy": KNOT_DIM}
     if spec.likelihood != "binomial":
         names["overdispersion"] = "task"

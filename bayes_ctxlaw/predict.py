@@ -144,7 +144,7 @@ class Predictor:
     def __post_init__(self) -> None:
         self._changes: dict[str, np.ndarray] = {}
         self._paths: Paths | None = None
-        if self.spec.terms.discrepancy != "none":
+        if self.spec.terms.strays:
             knots, scale = self.draws["discrepancy"], self.draws["discrepancy_sd"]
             self._paths = Paths(self.encoding, knots, scale, self.seed)
 

@@ -45,7 +45,7 @@ def prior_draws(
             if len(labels) > 1:
                 unit = rng.standard_normal((size, len(labels)))
                 draws[f"{parameter}_{level_dim(level)}"] = draws[key][:, None] * unit
-    if spec.terms.discrepancy != "none":
+    if spec.terms.strays:
         scale = _positive(spec.priors["discrepancy_sd"], rng, size)
         matrix = loadings(encoding)
         unit = rng.standard_normal((size, len(matrix)))

@@ -76,7 +76,7 @@ def describe(
         "Context-aware scaling law (arXiv:2510.14919), hierarchical",
         f"  {formula(spec.terms)}",
     ]
-    if spec.terms.discrepancy != "none":
+    if spec.terms.strays:
         lines.append("  where what n does strays from this, smoothly in log n, task by task")
     if encoding is None:
         lines.append("  C, n relative to references that the fit reports")

@@ -3,8 +3,9 @@
     python benchmarks/intervals.py --out notebooks/intervals.csv
     python benchmarks/intervals.py --further --forecasters ours "least squares" "no pooling" \\
         --out notebooks/further_intervals.csv
-    python benchmarks/intervals.py --forecasters "ours, tasks may stray" \
-        --out notebooks/straying_intervals.csv  # and once more with --further
+    python benchmarks/intervals.py --forecasters "ours, tasks may stray" \\
+        --only montgomery "many_shot_icl, beyond" "helmet_icl, beyond" "helmet_icl, compute" \\
+        "ruler, beyond 32k" --out notebooks/straying_intervals.csv  # once more with --further
 
 fits each forecaster below an edge, predicts beyond it, and writes the mean scores of what was held
 out: 90 % equal-tailed response intervals. The data are the bundled tables. One set of defaults for

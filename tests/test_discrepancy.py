@@ -172,8 +172,9 @@ class TestFits:
         for name, law in fitted.items():
             found = law.predict(obs, kind="llm")
             misses[name] = np.abs(found["median"].values - obs["score"].values).mean()
-        # Sampling of 500 items alone gives 0.014.
-        assert misses["prompt_tokens"] < 0.022
+        p = obs["score"].values
+        of_sampling = np.sqrt(2.0 / np.pi * p * (1.0 - p) / 500).mean()
+        assert misses["prompt_tokens"] < 1.3 * of_sampling
         assert misses["none"] > 1.5 * misses["prompt_tokens"]
 
     def test_it_is_kept_with_its_knots(self, fitted):
