@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,13 @@ import xarray as xr
 
 from bayes_ctxlaw import predict as _predict
 from bayes_ctxlaw._version import __version__
-from bayes_ctxlaw.discrepancy import strays
+from bayes_ctxlaw.discrepancy import straying, to_be_told
 from bayes_ctxlaw.encoding import DEFAULT_LEVELS, Encoding, check_references, parse_groups
 from bayes_ctxlaw.errors import FileFormatError, NotFittedError, ObservationError
 from bayes_ctxlaw.geometry import Geometry, centre, choose_geometry
 from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.likelihoods import choose_likelihood
-from bayes_ctxlaw.mode import find_mode
+from bayes_ctxlaw.mode import Mode, find_mode
 from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.posterior import add_natural, check_complete
 from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
@@ -75,9 +76,11 @@ class ContextLaw:
     dilution : {"window", "none"}
         Whether the score may fall inside the window as it fills, as it does where longer prompts
         hold more distractors, or not as in the paper.
-    discrepancy : {"none", "prompt_tokens"}
+    discrepancy : {"auto", "none", "prompt_tokens"}
         Whether each task may stray smoothly from the law along prompt length, as curves do that
-        turn where the law does not.
+        turn where the law does not. ``"auto"``: where there are two tasks or more, with curves of
+        more prompt lengths than the law has parameters along them, and a fast fit finds that the
+        scores are more probable so.
     references : mapping, optional
         ``{"compute": FLOPs, "prompt_tokens": tokens}`` at which A and B are stated. By default
         the geometric mean of compute, and the prompt length at which the data say most about the
@@ -132,7 +135,8 @@ class ContextLaw:
             level: tuple(p for p in parameters if p in self.terms.parameters)
             for level, parameters in parse_groups(groups).items()
         }
-        self.priors = resolve_priors(self.levels, priors, self.terms.parameters, self.terms.strays)
+        may_stray = self.terms.discrepancy != "none"
+        self.priors = resolve_priors(self.levels, priors, self.terms.parameters, may_stray)
         self.references = check_references(references)
         self.idata: xr.DataTree | None = None
         self.obs: xr.Dataset | None = None
@@ -143,7 +147,9 @@ class ContextLaw:
         self._seed = 0
 
     def __str__(self) -> str:
-        spec = self.spec or Specification(self.terms, self.likelihood, self.levels, self.priors)
+        spec = self.spec
+        if spec is None:
+            spec = Specification(self.terms, self.likelihood, self.levels, self.priors)
         shown = self.likelihood
         if self.spec is not None and self.likelihood == "auto":
             shown = f"{self.spec.likelihood} (chosen from the scores)"
@@ -198,18 +204,31 @@ class ContextLaw:
                 "Give scores that differ between prompt lengths, checkpoints or tasks."
             )
         likelihood = choose_likelihood(obs, self.likelihood)
-        spec = Specification(self.terms, likelihood, self.levels, self.priors)
+        forms = [None]
+        if self.terms.discrepancy == "auto" and to_be_told(obs, self.terms):
+            forms = [False, True]
+        found = [self._find_mode(obs, self._specification(likelihood, form)) for form in forms]
+        self.spec, self.encoding, self._mode = max(found, key=lambda each: each[-1].log_evidence)
+        self.obs, self._geometry = obs, choose_geometry(self._mode, self.encoding.strata(obs))
+        self.idata, self._model = None, None
+
+    def _specification(self, likelihood: str, strays: bool | None = None) -> Specification:
+        return Specification.decided(self.terms, likelihood, self.levels, self.priors, strays)
+
+    def _find_mode(
+        self, obs: xr.Dataset, spec: Specification
+    ) -> tuple[Specification, Encoding, Mode]:
+        """A form of the law, with the references and the fast fit that it has."""
         encoding = Encoding.of(obs, self.levels)
-        effects = {p: spec.effects_of(p, encoding) for p in self.terms.parameters}
+        effects = {p: spec.effects_of(p, encoding) for p in spec.terms.parameters}
         encoding = encoding.at_references(self.references)
-        rough = find_mode(obs, encoding, self.terms, effects, self.priors)
+        strays = straying(obs, encoding, spec.terms)
+        of_law = {"effects": effects, "priors": spec.priors, "strays": strays}
+        find = partial(find_mode, obs, terms=spec.terms, **of_law)
+        rough = find(encoding)
         moved = 0.0 if "prompt_tokens" in self.references else centre(rough)
         encoding = encoding.recentred(moved)
-        mode = find_mode(obs, encoding, self.terms, effects, self.priors, rough, moved)
-        geometry = choose_geometry(mode, encoding.strata(obs), strays(obs, encoding, self.terms))
-        self.obs, self.spec, self.encoding, self._geometry = obs, spec, encoding, geometry
-        self._mode = mode
-        self.idata, self._model = None, None
+        return spec, encoding, find(encoding, near=rough, moved=moved)
 
     def _build(self) -> Any:
         from bayes_ctxlaw.graph import build_graph
@@ -319,8 +338,7 @@ class ContextLaw:
             if fit:
                 break
             strata = self.encoding.strata(self.obs)
-            made_of = strays(self.obs, self.encoding, self.terms)
-            self._geometry = choose_geometry(self._mode.at(found), strata, made_of)
+            self._geometry = choose_geometry(self._mode.at(found), strata)
         return density, tune
 
     def _tree(self, trace: xr.DataTree) -> xr.DataTree:
@@ -476,6 +494,7 @@ class ContextLaw:
             "terms": asdict(self.terms),
             "likelihood": self.likelihood,
             "resolved_likelihood": self.spec.likelihood,
+            "strays": self.spec.terms.strays,
             "levels": {level: list(names) for level, names in self.levels.items()},
             "priors": priors_to_json(self.priors),
             "references": self.references,
@@ -512,7 +531,7 @@ class ContextLaw:
         )
         law.priors = priors_from_json(config["priors"])
         law.encoding = _encoding(config["encoding"], path)
-        law.spec = Specification(law.terms, config["resolved_likelihood"], law.levels, law.priors)
+        law.spec = law._specification(config["resolved_likelihood"], config.get("strays"))
         rows = xr.merge([tree["observed_data"].to_dataset(), tree["constant_data"].to_dataset()])
         law.obs = as_observations(rows).assign_attrs(config["obs_attrs"])
         law._seed = config["seed"]

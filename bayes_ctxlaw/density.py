@@ -18,8 +18,8 @@ import numpy as np
 import xarray as xr
 from scipy.special import gammaln
 
-from bayes_ctxlaw.discrepancy import KNOT_DIM, knot_labels, loadings, rows
-from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
+from bayes_ctxlaw.discrepancy import KNOT_DIM, knot_labels
+from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.geometry import Averages, Block, Geometry
 from bayes_ctxlaw.law import (
     PENALTIES,
@@ -139,10 +139,10 @@ def build_density(
     places, start = _Places(), geometry.start
     parameters = [name for name in ORDER if name in spec.terms.parameters]
     knots = knot_labels(encoding) if spec.terms.strays else []
-    if knots:
-        places.add("log_discrepancy_sd", np.log([0.5 * spec.priors["discrepancy_sd"].scale]), 0.3)
-        places.add("discrepancy", np.zeros(len(knots)), 1.0)
     for name in parameters:
+        if name == "A" and knots:
+            places.add("log_discrepancy_sd", np.log([start["discrepancy_sd"]]), 0.3)
+            places.add("discrepancy", np.zeros(len(knots)), 1.0)
         for level in spec.levels_of(name, encoding):
             key = scale_name(name, level)
             # Half the scale of its prior where the data say nothing of a spread. A scale is known
@@ -156,9 +156,9 @@ def build_density(
         places.add("log_overdispersion", np.full(tasks, np.log(start["overdispersion"])), 0.3)
 
     builder = _Builder(Tape(places.n_dim), places.of, obs, spec, encoding, geometry)
-    if knots:
-        builder.discrepancy()
     for name in parameters:
+        if name == "A" and knots:
+            builder.discrepancy()
         builder.parameter(name)
     builder.scores()
     variables, at = [], 0
@@ -210,34 +210,35 @@ class _Builder:
 
     def discrepancy(self) -> None:
         """By how much each task strays from the law, at its knots and in every observation."""
-        tape = self.tape
-        scale = self.positive("discrepancy_sd", None)
-        matrix = loadings(self.encoding)
-        first, knots = 0, 0.0
-        for block in self.geometry.discrepancy:
-            own = tape.block(block, self.places["discrepancy"].start + first, [scale])[0]
-            to, of = np.nonzero(matrix[:, first : first + block.size])
-            share = matrix[to, first + of]
-            # As long as all knots together, so that those of one task can be added to another's.
-            ends = np.append(to, len(matrix) - 1), np.append(share, 0.0)
-            knots = knots + tape.group_average(tape.gather(own, np.append(of, 0)), Averages(*ends))
-            first += block.size
-        self.kept["discrepancy"] = knots, KNOT_DIM
-        below, above, share = rows(
-            self.encoding, level_labels(self.obs, "task"), self.obs["prompt_tokens"].values
+        tape, known, rows = self.tape, self.geometry.knots, self.strata.index
+        strays, scale = known.made_of, self.positive("discrepancy_sd", None)
+        # What the data know is S_n L at one prompt length over that at another.
+        now, then = (
+            self._log_context(totals | {"discrepancy": known.shift})
+            for totals in (self.totals, self.at_mode)
         )
-        low, high = tape.gather(knots, below), tape.gather(knots, above)
-        self.totals["discrepancy"] = low * (1.0 - share) + high * share
+        rise = now - then
+        rise = rise - tape.gather(_average(self.geometry.on_level, rise), rows)
+        pull = tape.group_average(tape.gather(rise, np.tile(np.arange(len(rows)), 2)), known.pulls)
+        places, knots = self.places["discrepancy"].start, 0.0
+        for block, part in zip(known.blocks, strays.parts, strict=True):
+            own = tape.block(block, places + part.start, [scale], [pull.part(part)])[0]
+            to, of = np.nonzero(strays.loadings[:, part])
+            share = strays.loadings[:, part][to, of]
+            # As long as all knots together, so that those of one task can be added to another's.
+            ends = np.append(to, len(strays.loadings) - 1), np.append(share, 0.0)
+            knots = knots + tape.group_average(tape.gather(own, np.append(of, 0)), Averages(*ends))
+        self.kept["discrepancy"] = knots, KNOT_DIM
+        low, high = tape.gather(knots, strays.below), tape.gather(knots, strays.above)
+        self.totals["discrepancy"] = low * (1.0 - strays.share) + high * strays.share
+        self.at_mode["discrepancy"] = known.shift
 
     def parameter(self, name: str) -> None:
         """Population value and effects of a parameter, and their sum in every stratum."""
         prior, start = self.spec.priors[name], self.geometry.start
         block, traded, by_stratum = self.geometry.blocks[name], [], None
         unit: Any = 1.0
-        if name == "B" and "discrepancy" in self.totals:
-            # What the data know is the level of the context term, whatever it is made of.
-            block, traded = self._less(block, self._shift)
-        elif name == "beta":
+        if name == "beta":
             # What the data know is the slope of log S_n, not its exponent.
             block, traded = self._less(block, self._log_slope)
         elif name == "D":
@@ -292,12 +293,6 @@ class _Builder:
         ]
         pull = block.pull + block.response @ np.concatenate(at_mode)
         return replace(block, pull=pull), [_average(average, now) for average in block.averages]
-
-    def _shift(self, totals: dict[str, Any]) -> Any:
-        """The discrepancy, where the data of a stratum say most of its level."""
-        if "discrepancy" not in totals:
-            return np.zeros(len(self.x))
-        return _average(self.geometry.on_level, totals["discrepancy"])
 
     def _log_slope(self, totals: dict[str, Any]) -> Any:
         """Log of what the exponent is multiplied with in the slope of log S_n at the reference."""
@@ -355,7 +350,7 @@ class _Builder:
                 value = totals[name]
                 of_rows[name] = value if value.shape[-1] == 1 else value[..., rows]
         arguments = law_arguments(of_rows)
-        if "discrepancy" in totals:  # the mode has none
+        if "discrepancy" in totals:
             arguments["discrepancy"] = totals["discrepancy"]
         return log_by_length(arguments, self.design, self.spec.terms)
 

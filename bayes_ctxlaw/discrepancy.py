@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -85,18 +86,99 @@ def rows(
     return low, np.minimum(low + 1, end), share
 
 
-def strays(obs: xr.Dataset, encoding: Encoding, terms: LawTerms) -> list[np.ndarray]:
-    """Task by task, (observation, number): what the discrepancy is made of, at scale 1.
+@dataclass(frozen=True)
+class Straying:
+    """What the discrepancies of observations are made of.
 
-    Empty for a law without one.
+    Attributes
+    ----------
+    loadings : ndarray
+        (knot, number): discrepancies of the knots at scale 1, of standard normal numbers.
+    parts : tuple of slice
+        Knots, and numbers, of each task.
+    below, above : ndarray of int
+        Knots on both sides of every observation.
+    share : ndarray
+        By how much the second counts.
     """
+
+    loadings: np.ndarray
+    parts: tuple[slice, ...]
+    below: np.ndarray
+    above: np.ndarray
+    share: np.ndarray
+
+    @property
+    def columns(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers that make up the discrepancy of each observation, and how much each counts.
+
+        Both (observation, number of its task); where a task has fewer of them than others, its
+        first again, which then counts nothing.
+        """
+        width = max(part.stop - part.start for part in self.parts)
+        which = np.empty((len(self.parts), width), dtype=np.int64)
+        blank = np.zeros((len(self.parts), width), dtype=bool)
+        for k, part in enumerate(self.parts):
+            own = np.arange(part.start, part.stop)
+            which[k] = np.concatenate([own, np.full(width - len(own), part.start)])
+            blank[k, len(own) :] = True
+        shares = np.take_along_axis(self.made_of, which[self.task], axis=1)
+        return which[self.task], np.where(blank[self.task], 0.0, shares)
+
+    @property
+    def task(self) -> np.ndarray:
+        """Number of the task of every observation, in the order of `parts`."""
+        return np.searchsorted([part.start for part in self.parts], self.below, side="right") - 1
+
+    @property
+    def made_of(self) -> np.ndarray:
+        """Matrix (observation, number) that makes the discrepancies, at scale 1."""
+        low, high = self.loadings[self.below], self.loadings[self.above]
+        return (1.0 - self.share)[:, None] * low + self.share[:, None] * high
+
+
+def straying(obs: xr.Dataset, encoding: Encoding, terms: LawTerms) -> Straying | None:
+    """What discrepancies are made of, or None for a law without them."""
     if not terms.strays:
-        return []
-    below, above, share = rows(encoding, level_labels(obs, "task"), obs["prompt_tokens"].values)
-    matrix = loadings(encoding)
-    whole = (1.0 - share)[:, None] * matrix[below] + share[:, None] * matrix[above]
-    sizes = [last - first + 1 for first, last in spans(encoding).values()]
-    return np.split(whole, np.cumsum(sizes)[:-1], axis=1)
+        return None
+    ends = np.cumsum([last - first + 1 for first, last in spans(encoding).values()]).tolist()
+    parts = tuple(map(slice, [0, *ends[:-1]], ends))
+    at = rows(encoding, level_labels(obs, "task"), obs["prompt_tokens"].values)
+    return Straying(loadings(encoding), parts, *at)
+
+
+def to_be_told(obs: xr.Dataset, terms: LawTerms) -> bool:
+    """Whether observations can tell a task that strays from the law.
+
+    Of a single task, what it strays by and what the law itself is are one. And a curve of fewer
+    prompt lengths than the law has parameters along them is met by these.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+    terms : LawTerms
+
+    Returns
+    -------
+    bool
+        True with two tasks or more, if most of their curves, one for every checkpoint, have more
+        prompt lengths than the law has parameters along them.
+
+    Examples
+    --------
+    >>> import bayes_ctxlaw as bcl
+    >>> [to_be_told(bcl.load_dataset(name), LawTerms()) for name in ("many_shot_icl", "ruler")]
+    [True, False]
+    """
+    tasks = level_labels(obs, "task")
+    if len(set(tasks)) < 2:
+        return False
+    lengths: dict[tuple[str, str], set[float]] = {}
+    for task, llm, n in zip(
+        tasks, level_labels(obs, "llm"), obs["prompt_tokens"].values, strict=True
+    ):
+        lengths.setdefault((task, llm), set()).add(float(n))
+    return float(np.median([len(each) for each in lengths.values()])) > len(terms.along_prompt)
 
 
 class Paths:

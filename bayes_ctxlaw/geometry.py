@@ -12,19 +12,19 @@ that a checkpoint, its family and its technique do not trade off against one ano
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.linalg
 
+from bayes_ctxlaw.discrepancy import Straying
 from bayes_ctxlaw.encoding import Strata
 from bayes_ctxlaw.law import (
     law_arguments,
     log_by_length,
-    log_saturation,
-    mean_score,
+    log_product,
     natural,
+    slope_by_product,
     window_end,
 )
 from bayes_ctxlaw.mode import MOST, Mode
@@ -132,6 +132,29 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Knots:
+    """What the data say of the discrepancies of each task, and what that depends on.
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+        Task by task, of the standard normal numbers that its discrepancies are made of.
+    made_of : Straying
+        What these make.
+    shift : ndarray
+        Discrepancy of every observation at the mode.
+    pulls : Averages
+        By how much each knot is pulled down as log(S_n L) rises: sums over the observations that
+        it is below, and then over those that it is above.
+    """
+
+    blocks: tuple[Block, ...]
+    made_of: Straying
+    shift: np.ndarray
+    pulls: Averages
+
+
+@dataclass(frozen=True)
 class Geometry:
     """Layout of the sampled variables.
 
@@ -152,8 +175,8 @@ class Geometry:
         technique rests on few ends, and chains that follow it mix slowly.
     start : dict
         Mode of every population value, effect and scale, by name.
-    discrepancy : tuple of Block
-        Task by task, of the standard normal numbers that its discrepancy is made of.
+    knots : Knots or None
+        Of the discrepancies, if there are any.
     """
 
     blocks: dict[str, Block]
@@ -162,7 +185,7 @@ class Geometry:
     log_odds: np.ndarray
     in_widths: np.ndarray
     start: dict[str, np.ndarray]
-    discrepancy: tuple[Block, ...] = ()
+    knots: Knots | None = None
 
 
 def centre(mode: Mode) -> float:
@@ -172,7 +195,7 @@ def centre(mode: Mode) -> float:
     return float(by_task.of(mode.fit.design["z"]).mean())
 
 
-def choose_geometry(mode: Mode, strata: Strata, strays: Sequence[np.ndarray] = ()) -> Geometry:
+def choose_geometry(mode: Mode, strata: Strata) -> Geometry:
     """Layout of the sampled variables that a mode suggests.
 
     Parameters
@@ -181,8 +204,6 @@ def choose_geometry(mode: Mode, strata: Strata, strays: Sequence[np.ndarray] = (
         From ``find_mode``.
     strata : Strata
         Which observations share all their parameters.
-    strays : sequence of ndarray, optional
-        Task by task, what its discrepancy is made of in every observation (``discrepancy``).
 
     Returns
     -------
@@ -214,42 +235,48 @@ def choose_geometry(mode: Mode, strata: Strata, strays: Sequence[np.ndarray] = (
         log_odds = (shown if several else 1.0) * at_end.of(
             natural("kappa", totals["kappa"]) * (fit.design["w"] - window_end(totals["delta"]))
         )
-    discrepancy = _of_discrepancies(mode, strays) if strays else ()
-    return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start, discrepancy)
+    knots = None if fit.strays is None else _of_discrepancies(mode, strata, on_level)
+    return Geometry(blocks, product, on_level, log_odds, in_widths, mode.start, knots)
 
 
-def _of_discrepancies(mode: Mode, strays: Sequence[np.ndarray]) -> tuple[Block, ...]:
-    """Block of the discrepancy of each task, with all else unknown.
+def _of_discrepancies(mode: Mode, strata: Strata, on_level: Averages) -> Knots:
+    """Layout of the discrepancies: what the data say of them if all but A is known.
 
-    The mode has none: what it would be is what residuals there say of it.
+    A puts the level of every stratum right, whatever they are: what is left to them is how its
+    scores differ from one prompt length to the next.
     """
     fit, b = mode.fit, mode.values
-    residual, weight, slopes = fit.linearise(b)
-    here = law_arguments(fit.totals(b), MOST)
-    up, down = (
-        mean_score(here | {"discrepancy": shift}, fit.design, fit.terms) for shift in (1e-4, -1e-4)
-    )
-    slope, jac = (up - down) / 2e-4, fit.jacobian(slopes)
-    factor = scipy.linalg.cho_factor(mode.hessian)
+    strays, (block,) = fit.strays, fit.layout.of("discrepancy")
+    weight, totals = fit.linearise(b)[1], fit.totals(b)
+    arguments = law_arguments(totals, MOST)
+    log_s = log_by_length(arguments, fit.design, fit.terms)
+    # By how much the logarithm follows a discrepancy, and what the data say of it.
+    follows = -np.expm1(log_s)
+    known = weight * slope_by_product(arguments, fit.design, fit.terms) ** 2
     blocks = []
-    for made_of in strays:
-        own, size = made_of * slope[:, None], made_of.shape[1]
-        weighted = weight[:, None] * own
-        across = jac.T @ weighted
-        known = own.T @ weighted - across.T @ scipy.linalg.cho_solve(factor, across)
-        values, turn = scipy.linalg.eigh(known)
+    for part in strays.parts:
+        own = strays.made_of[:, part] * follows[:, None]
+        apart = own - np.stack([on_level.of(each)[strata.index] for each in own.T], axis=1)
+        precision = apart.T @ (known[:, None] * apart)
+        size = part.stop - part.start
+        place = slice(block.span.start + part.start, block.span.start + part.stop)
+        prior = np.diag(fit.precision(mode.scales)[place])
         blocks.append(
             Block(
                 levels=(None,),
                 spans=(slice(0, size),),
                 members=np.zeros((1, 1), dtype=np.int64),
                 weight=np.ones(1),
-                precision=(turn * np.maximum(values, 0.0)) @ turn.T,
-                pull=weighted.T @ residual,
-                response=np.zeros((size, size)),
+                precision=precision,
+                pull=(precision + prior) @ b[place],
+                response=strays.loadings[part, part].T,
             )
         )
-    return tuple(blocks)
+    pulls = Averages(
+        np.concatenate([strays.below, strays.above]),
+        np.concatenate([1.0 - strays.share, strays.share]) * np.tile(known * follows, 2),
+    )
+    return Knots(tuple(blocks), strays, totals["discrepancy"], pulls)
 
 
 def _information(mode: Mode) -> dict[str, np.ndarray]:
@@ -384,8 +411,4 @@ def _moments(step: np.ndarray, log_density: np.ndarray) -> tuple[np.ndarray, np.
 def _log_product(mode: Mode) -> np.ndarray:
     """Log of all that multiplies into the score but the penalty, at the mode, by observation."""
     fit = mode.fit
-    arguments = law_arguments(fit.totals(mode.values), MOST)
-    log_u = arguments["log_A"] + arguments["alpha"] * fit.design["x"]
-    return log_saturation(log_u, fit.terms.compute_term) + log_by_length(
-        arguments, fit.design, fit.terms
-    )
+    return log_product(law_arguments(fit.totals(mode.values), MOST), fit.design, fit.terms)

@@ -30,8 +30,8 @@ ZERO_CONTEXTS = ("free", "none")
 DILUTIONS = ("window", "none")
 """Whether the score may fall as prompts get longer, inside the window."""
 
-DISCREPANCIES = ("none", "prompt_tokens")
-"""Along what a task may stray from the law."""
+DISCREPANCIES = ("auto", "none", "prompt_tokens")
+"""Along what a task may stray from the law; the first leaves it to the data."""
 
 PARAMETERS = ("A", "alpha", "B", "beta", "rho", "D", "psi", "eta", "kappa", "delta")
 """The parameters of the law, in the order of its formula."""
@@ -70,9 +70,10 @@ class LawTerms:
     dilution : {"window", "none"}
         Whether the score may fall inside the window as it fills, as it does where a prompt holds
         distractors: ``1 / (1 + D C^-psi (n / n_ctx)^eta)``.
-    discrepancy : {"none", "prompt_tokens"}
+    discrepancy : {"auto", "none", "prompt_tokens"}
         Whether each task may stray smoothly from what the law says of prompt length: a shift of
-        the log-odds of the context term times the dilution.
+        the log-odds of the context term times the dilution. ``"auto"``: undecided, which without
+        data is none.
 
     Raises
     ------
@@ -92,7 +93,7 @@ class LawTerms:
     penalty: str = "log_logistic"
     zero_context: str = "free"
     dilution: str = "window"
-    discrepancy: str = "none"
+    discrepancy: str = "auto"
 
     def __post_init__(self) -> None:
         allowed = {
@@ -113,8 +114,13 @@ class LawTerms:
 
     @property
     def strays(self) -> bool:
-        """Whether tasks may stray from the law."""
-        return self.discrepancy != "none"
+        """Whether tasks stray from the law."""
+        return self.discrepancy == "prompt_tokens"
+
+    @property
+    def along_prompt(self) -> tuple[str, ...]:
+        """Names of the parameters by which scores change along prompt length, inside the window."""
+        return tuple(name for name in self.parameters if name in ("B", "beta", "rho", "D", "eta"))
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -451,7 +457,7 @@ def law_arguments(totals: Mapping[str, Any], most: float | None = None) -> dict[
         else:
             xp = array_module(value)
             value = value if most is None else xp.clip(value, -most, most)
-            arguments[name] = natural(name, value)
+            arguments[name] = value if name == "discrepancy" else natural(name, value)
     return arguments
 
 
@@ -574,10 +580,28 @@ def mean_score(
     0.3161
     """
     terms = terms or LawTerms()
-    log_s = log_saturation(
-        parameters["log_A"] + parameters["alpha"] * design["x"], terms.compute_term
-    ) + log_by_length(parameters, design, terms)
-    log_q = log_penalty(
+    log_s, log_q = log_product(parameters, design, terms), _log_penalty(parameters, design, terms)
+    exp = array_module(log_s, log_q).exp
+    chance = design["chance"]
+    return exp(log_q) * (chance + (1.0 - chance) * exp(log_s))
+
+
+def log_product(parameters: Mapping[str, Any], design: Mapping[str, Any], terms: LawTerms) -> Any:
+    """Logarithm of all that multiplies into the score but the penalty: S_C S_n L."""
+    log_u = parameters["log_A"] + parameters["alpha"] * design["x"]
+    return log_saturation(log_u, terms.compute_term) + log_by_length(parameters, design, terms)
+
+
+def slope_by_product(
+    parameters: Mapping[str, Any], design: Mapping[str, Any], terms: LawTerms
+) -> Any:
+    """Derivative of the expected score by the logarithm of S_C S_n L."""
+    log_s, log_q = log_product(parameters, design, terms), _log_penalty(parameters, design, terms)
+    return array_module(log_s, log_q).exp(log_q + log_s) * (1.0 - design["chance"])
+
+
+def _log_penalty(parameters: Mapping[str, Any], design: Mapping[str, Any], terms: LawTerms) -> Any:
+    return log_penalty(
         design["w"],
         parameters.get("kappa"),
         parameters.get("delta"),
@@ -586,6 +610,3 @@ def mean_score(
         excess_tokens=design.get("excess_tokens"),
         tokens_sd=design.get("tokens_sd"),
     )
-    exp = array_module(log_s, log_q).exp
-    chance = design["chance"]
-    return exp(log_q) * (chance + (1.0 - chance) * exp(log_s))

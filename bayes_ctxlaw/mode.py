@@ -18,12 +18,15 @@ import scipy.sparse as sp
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from bayes_ctxlaw.discrepancy import KNOT_DIM, Straying
 from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.law import LawTerms, law_arguments, mean_score
 from bayes_ctxlaw.priors import Prior, scale_name
 
-ORDER = ("alpha", "psi", "D", "eta", "B", "rho", "beta", "kappa", "delta", "A")
+ORDER = ("alpha", "psi", "D", "eta", "B", "rho", "beta", "kappa", "delta", "discrepancy", "A")
 """Parameters as they are sampled: what one trades off against comes before it."""
+
+_DISCREPANCY = "discrepancy"
 
 _STEP = 1e-4  # of the numerical derivative of P by each of the totals
 MOST = 8.0  # log of the largest exponent or sharpness that the search looks at
@@ -46,8 +49,35 @@ class _Search(NamedTuple):
 # checkpoints on whichever of two exchangeable terms is handier.
 _FIRST, _SECOND = _Search(0.67, 0.2, 3), _Search(3.0, 0.5, 8)
 
-Block = tuple[str, str | None, slice]
-"""Parameter, level (None: the population value), and their places among all unknowns."""
+
+class Block(NamedTuple):
+    """Unknowns of one kind: a population value, the effects of a level, or discrepancies.
+
+    These are the standard normal numbers that they are made of, at their scale.
+    """
+
+    parameter: str
+    level: str | None  # of a population value None
+    span: slice  # places among all unknowns
+
+    @property
+    def name(self) -> str:
+        """As `Mode.start` has it."""
+        if self.level is None:
+            return f"mu_{self.parameter}"
+        return _DISCREPANCY if self.strays else f"{self.parameter}_{level_dim(self.level)}"
+
+    @property
+    def scale(self) -> str | None:
+        """Name of its standard deviation, unless that is given."""
+        if self.level is None:
+            return None
+        return f"{_DISCREPANCY}_sd" if self.strays else scale_name(self.parameter, self.level)
+
+    @property
+    def strays(self) -> bool:
+        """Whether these are discrepancies."""
+        return self.parameter == _DISCREPANCY
 
 
 @dataclass(frozen=True)
@@ -56,15 +86,17 @@ class _Layout:
 
     blocks: list[Block]
     matrices: dict[str, sp.csr_matrix]
-    columns: np.ndarray  # of every row, the unknown of each block that it has
+    names: list[str]  # of every column of the next two, the parameter
+    columns: np.ndarray  # of every row, the unknowns that it has
+    shares: np.ndarray  # by how much they count
     size: int
 
     def of(self, name: str) -> list[Block]:
         """Blocks of a parameter."""
-        return [block for block in self.blocks if block[0] == name]
+        return [block for block in self.blocks if block.parameter == name]
 
     def spread(self, values: np.ndarray) -> sp.csr_matrix:
-        """Put a value of every row and block, (row, block), where its unknown has its column."""
+        """Put a value of every row and column, (row, column), where its unknown has its place."""
         n, width = self.columns.shape
         ends = np.arange(0, n * width + 1, width)
         return sp.csr_matrix((values.ravel(), self.columns.ravel(), ends), (n, self.size))
@@ -75,24 +107,32 @@ def _layout(
     obs: xr.Dataset,
     parameters: tuple[str, ...],
     effects: Mapping[str, tuple[str, ...]],
+    strays: Straying | None,
 ) -> _Layout:
-    n, at, blocks, matrices = obs.sizes["obs_id"], 0, [], {}
-    columns: dict[str, list[np.ndarray]] = {}
+    n, at = obs.sizes["obs_id"], 0
+    blocks: list[Block] = []
+    parts: list[tuple[str, np.ndarray, np.ndarray]] = []
     for name in ORDER:
+        if name == _DISCREPANCY and strays is not None:
+            blocks.append(Block(name, KNOT_DIM, slice(at, at + len(strays.loadings))))
+            each = zip(*(part.T for part in strays.columns), strict=True)
+            parts += [(name, at + unknowns, share) for unknowns, share in each]
+            at = blocks[-1].span.stop
         if name not in parameters:
             continue
         for level in (None, *effects[name]):
             width = 1 if level is None else len(encoding.labels[level])
             codes = np.zeros(n, dtype=int) if level is None else encoding.codes(obs, level)
-            blocks.append((name, level, slice(at, at + width)))
-            columns.setdefault(name, []).append(at + codes)
+            blocks.append(Block(name, level, slice(at, at + width)))
+            parts.append((name, at + codes, np.ones(n)))
             at += width
-    for name, parts in columns.items():
-        rows = np.tile(np.arange(n), len(parts))
-        at_each = np.ones(len(rows)), (rows, np.concatenate(parts))
-        matrices[name] = sp.csr_matrix(at_each, shape=(n, at))
-    in_order = [part for name in columns for part in columns[name]]
-    return _Layout(blocks, matrices, np.stack(in_order, 1), at)
+    names, columns, shares = zip(*parts, strict=True)
+    matrices = {}
+    for name in dict.fromkeys(names):
+        _, own, counts = zip(*(part for part in parts if part[0] == name), strict=True)
+        places = np.tile(np.arange(n), len(own)), np.concatenate(own)
+        matrices[name] = sp.csr_matrix((np.concatenate(counts), places), shape=(n, at))
+    return _Layout(blocks, matrices, list(names), np.stack(columns, 1), np.stack(shares, 1), at)
 
 
 def _evaluate(
@@ -124,10 +164,11 @@ class Objective:
         terms: LawTerms,
         effects: Mapping[str, tuple[str, ...]],
         priors: Mapping[str, Prior],
+        strays: Straying | None = None,
     ) -> None:
-        self.terms, self.priors = terms, priors
+        self.terms, self.priors, self.strays = terms, priors, strays
         self.design = encoding.design(obs, terms)
-        self.layout = _layout(encoding, obs, terms.parameters, effects)
+        self.layout = _layout(encoding, obs, terms.parameters, effects, strays)
         self.codes = {level: encoding.codes(obs, level) for level in encoding.labels}
         ends = {level: block for block in self.layout.of("delta") if (level := block[1])}
         # The labels whose windows end somewhere, each by itself.
@@ -143,7 +184,7 @@ class Objective:
 
     def totals(self, b: np.ndarray) -> dict[str, np.ndarray]:
         """Parameters of every observation, by name."""
-        return {name: self.layout.matrices[name] @ b for name in self.terms.parameters}
+        return {name: matrix @ b for name, matrix in self.layout.matrices.items()}
 
     def variance(self, mean: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Squared scale of the scores around P, which is drawn in by half an item."""
@@ -153,9 +194,10 @@ class Objective:
     def precision(self, scales: Mapping[str, float]) -> np.ndarray:
         """Prior precision of every unknown."""
         out = np.empty(self.layout.size)
-        for name, level, span in self.layout.blocks:
-            scale = self.priors[name].scale if level is None else scales[scale_name(name, level)]
-            out[span] = scale**-2
+        for block in self.layout.blocks:
+            given = block.scale is None
+            scale = self.priors[block.parameter].scale if given else scales[block.scale]
+            out[block.span] = scale**-2
         return out
 
     def linearise(self, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -176,7 +218,8 @@ class Objective:
 
     def jacobian(self, slopes: Mapping[str, np.ndarray]) -> sp.csr_matrix:
         """Derivative of P by every unknown."""
-        return self.layout.spread(np.stack([slopes[name] for name, *_ in self.layout.blocks], 1))
+        by_column = np.stack([slopes[name] for name in self.layout.names], 1)
+        return self.layout.spread(by_column * self.layout.shares)
 
     def hessian(self, jac: sp.csr_matrix, weight: np.ndarray, precision: np.ndarray) -> np.ndarray:
         """Gauss-Newton Hessian of what `climb` makes small."""
@@ -271,14 +314,36 @@ class Mode:
     scales: dict[str, float]
 
     @property
+    def log_evidence(self) -> float:
+        """Logarithm of the marginal likelihood but for a constant, to compare laws of one data set.
+
+        By Laplace's approximation, at the scales and the noise of the mode.
+
+        References
+        ----------
+        Kass, Raftery (1995), doi:10.1080/01621459.1995.10476572.
+        """
+        fit, b = self.fit, self.values
+        mean = mean_score(law_arguments(fit.totals(b), MOST), fit.design, fit.terms)
+        each = _log_density((fit.score - mean) ** 2, fit.variance(mean, fit.items))
+        precision = fit.precision(self.scales)
+        prior = 0.5 * (np.log(precision) - precision * (b - fit.mean) ** 2).sum()
+        of_scales = [(scale / fit.priors[name].scale) ** 2 for name, scale in self.scales.items()]
+        volume = 0.5 * np.linalg.slogdet(self.hessian)[1]
+        return float(each.sum() + prior - 0.5 * sum(of_scales) - volume)
+
+    @property
     def start(self) -> dict[str, np.ndarray]:
-        """Population values, effects, scales and overdispersion by name."""
+        """Population values, effects, scales and overdispersion by name.
+
+        Discrepancies are those of the knots.
+        """
         start: dict[str, np.ndarray] = {}
-        for name, level, span in self.fit.layout.blocks:
-            if level is None:
-                start[f"mu_{name}"] = self.values[span][0]
-            else:
-                start[f"{name}_{level_dim(level)}"] = self.values[span]
+        for block in self.fit.layout.blocks:
+            values = self.values[block.span]
+            if block.strays:
+                values = self.fit.strays.loadings @ values
+            start[block.name] = values[0] if block.level is None else values
         scales = {key: np.asarray(value) for key, value in self.scales.items()}
         return start | scales | {"overdispersion": np.asarray(self.fit.noise)}
 
@@ -295,8 +360,11 @@ class Mode:
         Mode
         """
         fit, values = copy.copy(self.fit), self.values.copy()
-        for name, level, span in fit.layout.blocks:
-            values[span] = start[f"mu_{name}" if level is None else f"{name}_{level_dim(level)}"]
+        for block in fit.layout.blocks:
+            found = start[block.name]
+            if block.strays:
+                found = scipy.linalg.solve_triangular(fit.strays.loadings, found, lower=True)
+            values[block.span] = found
         scales = {key: float(start[key]) for key in self.scales}
         if "overdispersion" in start:
             fit.noise = float(np.exp(np.log(start["overdispersion"]).mean()))
@@ -313,6 +381,7 @@ def find_mode(
     priors: Mapping[str, Prior],
     near: Mode | None = None,
     moved: float = 0.0,
+    strays: Straying | None = None,
 ) -> Mode:
     """Laplace-EM: the mode at given effect scales, then the scales at the mode, in turn.
 
@@ -328,6 +397,8 @@ def find_mode(
         Of the same data at a reference prompt length exp(`moved`) times shorter, from a first
         search: where the second begins. Without it this is the first, which is rough.
     moved : float
+    strays : Straying, optional
+        What discrepancies are made of, if there are any.
 
     Returns
     -------
@@ -335,7 +406,8 @@ def find_mode(
     """
     # Hundreds of solves of a few hundred unknowns: on a busy machine several threads cost minutes.
     with threadpool_limits(1):
-        return _climb_and_rescale(Objective(obs, encoding, terms, effects, priors), near, moved)
+        objective = Objective(obs, encoding, terms, effects, priors, strays)
+        return _climb_and_rescale(objective, near, moved)
 
 
 def _climb_and_rescale(fit: Objective, near: Mode | None, moved: float) -> Mode:
@@ -345,11 +417,8 @@ def _climb_and_rescale(fit: Objective, near: Mode | None, moved: float) -> Mode:
         at = {block[0]: block[2] for block in fit.layout.blocks if block[1] is None}
         b[at["B"]] += np.exp(b[at["beta"]]) * moved
     fit.noise = search.noise
-    reach = {
-        scale_name(name, level): fit.priors[scale_name(name, level)].scale
-        for name, level, _ in fit.layout.blocks
-        if level is not None
-    }
+    free = [block for block in fit.layout.blocks if block.scale is not None]
+    reach = {block.scale: fit.priors[block.scale].scale for block in free}
     scales = {key: search.scale * prior for key, prior in reach.items()}
     for _ in range(search.rounds):
         precision = fit.precision(scales)
@@ -359,10 +428,9 @@ def _climb_and_rescale(fit: Objective, near: Mode | None, moved: float) -> Mode:
         covariance = scipy.linalg.inv(hessian)
         fit.update_noise(b, covariance)
         spread = np.diag(covariance)
-        for name, level, span in fit.layout.blocks:
-            if level is not None:
-                key = scale_name(name, level)
-                scales[key] = rescaled(b[span] ** 2 + spread[span], reach[key])
+        for block in free:
+            squares = b[block.span] ** 2 + spread[block.span]
+            scales[block.scale] = rescaled(squares, reach[block.scale])
     return Mode(fit, b, hessian, scales)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.law import LawTerms
@@ -29,6 +30,35 @@ class Specification:
     likelihood: str
     levels: dict[str, tuple[str, ...]]
     priors: dict[str, Prior]
+
+    @classmethod
+    def decided(
+        cls,
+        terms: LawTerms,
+        likelihood: str,
+        levels: dict[str, tuple[str, ...]],
+        priors: Mapping[str, Prior],
+        strays: bool | None = None,
+    ) -> Specification:
+        """With nothing left open: whether tasks stray, too, if the terms leave that to the data.
+
+        Parameters
+        ----------
+        terms, likelihood, levels, priors
+            As the attributes.
+        strays : bool, optional
+            What the data say. None is for a law without data, whose tasks then do not.
+
+        Returns
+        -------
+        Specification
+            Without the prior of discrepancies that there are not.
+        """
+        if terms.discrepancy == "auto":
+            terms = replace(terms, discrepancy="prompt_tokens" if strays else "none")
+        if not terms.strays:
+            priors = {name: prior for name, prior in priors.items() if name != "discrepancy_sd"}
+        return cls(terms, likelihood, levels, dict(priors))
 
     def levels_of(self, parameter: str, encoding: Encoding) -> tuple[str, ...]:
         """Levels in the data whose labels may shift `parameter`, with one label or more."""

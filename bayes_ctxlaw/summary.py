@@ -78,6 +78,8 @@ def describe(
     ]
     if spec.terms.strays:
         lines.append("  where what n does strays from this, smoothly in log n, task by task")
+    elif spec.terms.discrepancy == "auto":
+        lines.append("  where what n does may stray from this, task by task: the scores will say")
     if encoding is None:
         lines.append("  C, n relative to references that the fit reports")
     else:

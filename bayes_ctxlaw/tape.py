@@ -93,6 +93,10 @@ class Node:
             return self  # the same value, wherever it is looked up
         return self.array_module.gather(self, codes)
 
+    def part(self, places: slice) -> Node:
+        """Some of its values, next to one another."""
+        return Node(self.array_module, self.place + places.start, places.stop - places.start)
+
 
 class Tape:
     """Program under construction.
@@ -244,7 +248,7 @@ class Tape:
         self.used += 6 * m + matrices * rest * rest + 2 * (block.apart + len(links))
         table = self._place("integers", np.array(head, dtype=np.int64))
         self.steps.append([Op.BLOCK, place, m, table, 0, 0, 0, 0, 0])
-        return [Node(self, place + s.start, s.stop - s.start) for s in block.spans]
+        return [Node(self, place, m).part(span) for span in block.spans]
 
     def scores(
         self, parameters: Sequence[Any], options: Sequence[int], columns: Mapping[str, Any]

@@ -6,10 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bayes_ctxlaw as bcl
-from bayes_ctxlaw.discrepancy import Paths, between, knot_labels, loadings, rows, spans, strays
+from bayes_ctxlaw.discrepancy import (
+    Paths,
+    between,
+    knot_labels,
+    loadings,
+    rows,
+    spans,
+    straying,
+    to_be_told,
+)
 from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.law import LawTerms
+from bayes_ctxlaw.report.reproduce import call
+from bayes_ctxlaw.rivals._options import plain_law
 from bayes_ctxlaw.simulate import prior_draws
 
 lengths = st.lists(st.floats(1.0, 1e6), min_size=1, max_size=5, unique=True)
@@ -70,16 +81,46 @@ class TestKnots:
 
     def test_what_rows_are_made_of_is_the_interpolated_knots(self):
         obs, encoding = encoded(qa=[64.0, 90.0, 4096.0], maths=[1024.0, 3000.0])
-        parts = strays(obs, encoding, LawTerms(discrepancy="prompt_tokens"))
+        strays = straying(obs, encoding, LawTerms(discrepancy="prompt_tokens"))
         unit = np.random.default_rng(0).standard_normal(len(loadings(encoding)))
         knots = loadings(encoding) @ unit
         expected = np.interp(np.log(90.0), np.log([64.0, 128.0]), knots[:2])
-        whole = np.concatenate(parts, axis=1) @ unit
+        whole = strays.made_of @ unit
         assert whole[1] == pytest.approx(expected)
         assert whole[0] == pytest.approx(knots[0])
-        assert [part.shape[1] for part in parts] == [7, 3]
-        assert not parts[1][:3].any()
-        assert strays(obs, encoding, LawTerms()) == []
+        assert strays.parts == (slice(0, 7), slice(7, 10))
+        assert not strays.made_of[:3, 7:].any()
+        assert strays.task.tolist() == [0, 0, 0, 1, 1]
+
+    def test_a_row_has_the_numbers_of_its_task_alone(self):
+        obs, encoding = encoded(qa=[64.0, 90.0, 4096.0], maths=[1024.0, 3000.0])
+        strays = straying(obs, encoding, LawTerms(discrepancy="prompt_tokens"))
+        which, shares = strays.columns
+        assert which.shape == shares.shape == (5, 7)
+        unit = np.random.default_rng(0).standard_normal(10)
+        np.testing.assert_allclose((unit[which] * shares).sum(1), strays.made_of @ unit)
+
+    @pytest.mark.parametrize("discrepancy", ["auto", "none"])
+    def test_there_are_none_unless_they_are_asked_for(self, discrepancy):
+        assert straying(*encoded(qa=[64.0, 128.0]), LawTerms(discrepancy=discrepancy)) is None
+
+
+class TestWhetherTheDataCanTell:
+    seven = tuple(2.0**k for k in range(7))
+
+    def test_one_task_cannot(self):
+        assert not to_be_told(table(qa=self.seven), LawTerms())
+        assert to_be_told(table(qa=self.seven, maths=self.seven), LawTerms())
+
+    def test_curves_need_more_prompt_lengths_than_the_law_has_parameters(self):
+        short = table(qa=self.seven[:5], maths=self.seven[:5])
+        assert not to_be_told(short, LawTerms())
+        assert to_be_told(short, LawTerms(dilution="none"))  # B, beta, rho
+
+    def test_lengths_of_other_checkpoints_make_no_curve(self):
+        obs = table(qa=self.seven, maths=self.seven)
+        each = obs.assign(llm=("obs_id", [f"llm {i}" for i in range(14)]))
+        assert not to_be_told(each, LawTerms())
 
 
 class TestPaths:
@@ -138,14 +179,14 @@ class TestPaths:
         assert abs(np.corrcoef(ends[0], near[0])[0, 1]) < 0.03
 
 
-def turning(seed=3):
+def turning(seed=3, again=0.45):
     """Simulated scores of four checkpoints whose curves rise, stand still and rise again."""
     rng, made = np.random.default_rng(seed), []
     for task, turn in (("early", 800.0), ("late", 2000.0)):
         for m in range(4):
             for n in 2.0 ** np.arange(5, 14):
                 first, second = 1.0 / (1.0 + (60.0 / n) ** 2), 1.0 / (1.0 + (turn / n) ** 4)
-                p = (0.55 + 0.06 * m) * (0.2 + 0.3 * first + 0.45 * second)
+                p = (0.55 + 0.06 * m) * (0.2 + 0.3 * first + again * second)
                 made.append({
                     "task": task, "llm": f"llm {m}", "compute": 1e21 * 3.0**m,
                     "prompt_tokens": n, "context_window": 131072.0, "n_items": 500,
@@ -203,8 +244,61 @@ class TestFits:
         assert "discrepancy" not in str(fitted["none"])
 
 
+class TestByDefault:
+    """Whether tasks stray is left to the scores."""
+
+    def law(self, obs, **options):
+        law = bcl.ContextLaw(groups=["task", "llm"], **options)
+        law.build_model(obs)
+        return law
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_curves_that_turn_stray(self, seed):
+        law = self.law(turning(seed))
+        assert law.terms.discrepancy == "auto"
+        assert law.spec.terms.discrepancy == "prompt_tokens"
+        assert "discrepancy_sd" in law.model.named_vars
+        assert "discrepancy_sd" in str(law)
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_curves_that_follow_the_law_do_not(self, seed):
+        law = self.law(turning(seed, again=0.0))
+        assert law.spec.terms.discrepancy == "none"
+        assert "discrepancy_sd" not in law.model.named_vars
+        assert "discrepancy_sd" not in str(law)
+
+    def test_curves_too_short_to_tell_do_not(self):
+        obs = turning()
+        law = self.law(obs.isel(obs_id=obs["prompt_tokens"].values > 400))
+        assert law.spec.terms.discrepancy == "none"
+
+    def test_what_is_asked_for_is_not_asked_of_the_scores(self):
+        assert self.law(turning(), discrepancy="none").spec.terms.discrepancy == "none"
+        asked = self.law(turning(again=0.0), discrepancy="prompt_tokens")
+        assert asked.spec.terms.strays
+
+    def test_before_a_fit_it_is_said_to_be_open(self):
+        assert "may stray" in str(bcl.ContextLaw())
+        assert "stray" not in str(bcl.ContextLaw(discrepancy="none"))
+
+    def test_it_is_kept_in_files_and_still_open_for_another_fit(self, tmp_path):
+        law = bcl.ContextLaw(groups=["task", "llm"], dilution="none")
+        law.fit(turning(), draws=5, tune=30, chains=1, thin=1, random_seed=1, progressbar=False)
+        assert law.spec.terms.strays
+        again = bcl.ContextLaw.load(law.save(tmp_path / "fit.nc"))
+        assert again.spec == law.spec
+        assert again.terms.discrepancy == "auto"
+        assert again.predict(turning()).identical(law.predict(turning()))
+        assert "discrepancy" not in call(again)
+
+    def test_rivals_that_pool_all_or_nothing_do_not(self):
+        assert plain_law("CompletePoolingLaw", {}).terms.discrepancy == "none"
+        asked = plain_law("CompletePoolingLaw", {"discrepancy": "prompt_tokens"})
+        assert asked.terms.strays
+
+
 def test_another_kind_is_refused():
-    with pytest.raises(SpecificationError, match=r"discrepancy='n' is not one of 'none', 'prompt"):
+    with pytest.raises(SpecificationError, match=r"discrepancy='n' is not one of 'auto', 'none'"):
         bcl.ContextLaw(discrepancy="n")
 
 
@@ -212,7 +306,8 @@ def test_its_prior_can_be_set_where_there_is_one():
     law = bcl.ContextLaw(discrepancy="prompt_tokens", priors={"discrepancy_sd": 0.1})
     assert law.priors["discrepancy_sd"].scale == 0.1
     with pytest.raises(SpecificationError, match="there is no prior named 'discrepancy_sd'"):
-        bcl.ContextLaw(priors={"discrepancy_sd": 0.1})
+        bcl.ContextLaw(discrepancy="none", priors={"discrepancy_sd": 0.1})
+    assert bcl.ContextLaw(priors={"discrepancy_sd": 0.1}).priors["discrepancy_sd"].scale == 0.1
 
 
 def test_it_is_calibrated_with_its_knots():

@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from test_graph import CASES, DATASETS, few
 
 from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.datasets import load_dataset
+from bayes_ctxlaw.discrepancy import straying
 from bayes_ctxlaw.geometry import Averages, centre, choose_geometry
+from bayes_ctxlaw.law import law_arguments, log_by_length
 from bayes_ctxlaw.mode import find_mode, rescaled
 
 
@@ -22,8 +25,10 @@ def prepared(name):
 
 def search(law, near=None):
     """The rough search, or that near what one has found."""
-    effects = {p: law.spec.effects_of(p, law.encoding) for p in law.terms.parameters}
-    return find_mode(law.obs, law.encoding, law.terms, effects, law.priors, near)
+    terms = law.spec.terms
+    effects = {p: law.spec.effects_of(p, law.encoding) for p in terms.parameters}
+    strays = straying(law.obs, law.encoding, terms)
+    return find_mode(law.obs, law.encoding, terms, effects, law.priors, near, strays=strays)
 
 
 def mode_of(law):
@@ -94,6 +99,36 @@ class TestMode:
         assert rescaled(squares, prior) == pytest.approx(scale[density.argmax()], abs=1e-4)
         assert rescaled(np.zeros(3), prior) > 0.0
 
+    def test_evidence_is_that_of_the_normal_around_the_mode(self):
+        """Written by hand: density of scores and unknowns at the mode, times the volume there."""
+        evidence = []
+        for discrepancy in ("none", "prompt_tokens"):
+            law = ContextLaw(discrepancy=discrepancy, likelihood="student_t")
+            law._prepare(load_dataset("montgomery2025"))
+            mode, fit = law._mode, law._mode.fit
+            mean = fit.score - fit.linearise(mode.values)[0]
+            scale = np.sqrt(fit.variance(mean, fit.items))
+            log_p = stats.t(4, mean, scale).logpdf(fit.score).sum()
+            log_p += (
+                stats.norm(fit.mean, fit.precision(mode.scales) ** -0.5).logpdf(mode.values).sum()
+            )
+            for name, found in mode.scales.items():
+                log_p += stats.norm(0, 1).logpdf(found / law.priors[name].scale)
+                log_p -= stats.norm(0, 1).logpdf(0.0)
+            volume = stats.multivariate_normal(cov=np.linalg.inv(mode.hessian), allow_singular=True)
+            evidence.append(log_p - volume.logpdf(np.zeros(len(mode.values))) - mode.log_evidence)
+        assert evidence[0] == pytest.approx(evidence[1], abs=1e-6)  # the constant of both
+
+    def test_discrepancies_are_those_of_the_knots(self):
+        law = prepared("tasks stray")
+        start, strays = law._mode.start, law._mode.fit.strays
+        totals = law._mode.fit.totals(law._mode.values)
+        low, high = start["discrepancy"][strays.below], start["discrepancy"][strays.above]
+        expected = low + strays.share * (high - low)
+        np.testing.assert_allclose(totals["discrepancy"], expected, atol=1e-12)
+        again = law._mode.at(start)
+        np.testing.assert_allclose(again.values, law._mode.values, atol=1e-9)
+
     def test_the_same_twice(self):
         first, second = (mode_of(prepared("counts")) for _ in range(2))
         np.testing.assert_array_equal(first.values, second.values)
@@ -102,6 +137,27 @@ class TestMode:
     def test_at_the_centre_of_the_data_level_and_slope_say_different_things(self):
         law = prepared("montgomery2025")
         assert abs(centre(mode_of(law))) < 0.3  # the reference has been moved there
+
+
+class TestKnots:
+    def test_what_the_data_say_is_what_differs_within_a_curve(self):
+        """A discrepancy that is the same at all prompt lengths is taken up by A."""
+        law = prepared("tasks stray")
+        geometry, mode = law._geometry, law._mode
+        strays = geometry.knots.made_of
+        totals = mode.fit.totals(mode.values)
+        follows = -np.expm1(log_by_length(law_arguments(totals), mode.fit.design, law.spec.terms))
+        # Numbers that raise log(S_n L) alike at every prompt length, as far as knots can.
+        for block, part in zip(geometry.knots.blocks, strays.parts, strict=True):
+            own = strays.task == strays.parts.index(part)
+            made_of = strays.made_of[own][:, part] * follows[own, None]
+            flat = np.linalg.lstsq(made_of, np.ones(own.sum()), rcond=None)[0]
+            tilted = np.random.default_rng(0).standard_normal(len(flat))
+            tilted *= np.linalg.norm(flat) / np.linalg.norm(tilted)
+            assert flat @ block.precision @ flat < 0.2 * (tilted @ block.precision @ tilted)
+
+    def test_laws_without_discrepancies_have_none(self):
+        assert prepared("counts")._geometry.knots is None
 
 
 class TestBlocks:

@@ -53,7 +53,8 @@ DilutionTerm = Annotated[
     Dilution, typer.Option(help="Whether the score may fall inside the window as it fills.")
 ]
 DiscrepancyTerm = Annotated[
-    Discrepancy, typer.Option(help="Whether tasks may stray from the law along prompt length.")
+    Discrepancy,
+    typer.Option(help="Whether tasks stray from the law along prompt length; auto: as scores say."),
 ]
 LikelihoodName = Annotated[
     Likelihood, typer.Option(help="Observation model; auto chooses by the scores.")

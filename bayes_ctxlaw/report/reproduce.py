@@ -58,7 +58,7 @@ def call(law: Any) -> str:
     }
     if dict(law.levels) != usual:
         options["groups"] = {level: list(names) for level, names in law.levels.items()}
-    known = resolve_priors(law.levels, None, law.terms.parameters, law.terms.strays)
+    known = resolve_priors(law.levels, None, law.terms.parameters, "discrepancy_sd" in law.priors)
     own = {name: prior for name, prior in law.priors.items() if prior != known.get(name)}
     if own:
         options["priors"] = own

@@ -29,4 +29,5 @@ def plain_law(name: str, options: Mapping[str, Any]) -> ContextLaw:
             f"{name} has no groups: got groups={options['groups']!r}. Leave them out, or use "
             "ContextLaw, which has effects of groups."
         )
-    return ContextLaw(groups=(), **options)
+    # Without effects of tasks there is nothing for a task to stray from by itself.
+    return ContextLaw(groups=(), **({"discrepancy": "none"} | options))

@@ -53,7 +53,8 @@ def calibrate(
     Parameters
     ----------
     law : ContextLaw
-        Its options count; it is neither fitted nor changed.
+        Its options count; it is neither fitted nor changed. With ``discrepancy="auto"`` tasks stray
+        if they do in its fit, if there is one: simulated scores do not choose anew.
     design : Dataset, DataFrame, path or list of dict
         Observations in whose place scores are simulated. Their own scores serve to resolve
         ``likelihood="auto"`` and for nothing else.
@@ -159,7 +160,8 @@ def calibrate(
 
 def _specification(law: Any, likelihood: str) -> Specification:
     """What a law will be once it is fitted, without its observations."""
-    return Specification(law.terms, likelihood, law.levels, law.priors)
+    strays = None if law.spec is None else law.spec.terms.strays
+    return Specification.decided(law.terms, likelihood, law.levels, law.priors, strays)
 
 
 def _check(sizes: Mapping[str, Any], random_seed: Any, folder: Any) -> None:
@@ -215,10 +217,11 @@ def _simulated(law: Any, simulator: Any, likelihood: str, encoding: Encoding) ->
 
 def _unfitted(law: Any, likelihood: str, references: Mapping[str, float]) -> Any:
     """The same law without a fit, with all fixed that could depend on the scores."""
+    spec = _specification(law, likelihood)
     fresh = type(law)(
-        likelihood=likelihood, groups=law.levels, references=references, **asdict(law.terms)
+        likelihood=likelihood, groups=law.levels, references=references, **asdict(spec.terms)
     )
-    fresh.priors = law.priors
+    fresh.priors = spec.priors
     return fresh
 
 
