@@ -124,8 +124,8 @@ def _furthest(pit: pd.Series) -> Iterable[str]:
     return (str(label) for label in (pit - 0.5).abs().sort_values(ascending=False).index[:3])
 
 
-def of_residuals(found: Alike) -> Row:
-    """Whether scores at nearly the same prompt length miss the law alike."""
+def of_residuals(found: Alike, strays: bool = False) -> Row:
+    """Whether scores at nearly the same prompt length miss the law alike; `strays`: as it may."""
     verdict, advice = "PASS", "Scores at nearly the same prompt length miss the law each by itself."
     value = f"I = {found.share:.2f}, p = {found.p_value:.2g}"
     if np.isnan(found.share):
@@ -133,12 +133,14 @@ def of_residuals(found: Alike) -> Row:
         advice = "Nothing to compare: add checkpoints at the prompt lengths of others."
     elif not found.p_value >= MIN_P:
         verdict = "REVIEW"
+        other = "another `context_term`"
+        if not strays:
+            other = f"`discrepancy='prompt_tokens'`, or {other}"
         advice = (
             f"Scores bend where the law does not, most on {found.task}: together they lie below it "
             f"around {found.low:,.0f} tokens and above it around {found.high:,.0f}. Beyond the "
-            "longest prompts its intervals may be too narrow: try `discrepancy='prompt_tokens'`, "
-            "or another `context_term`, and see what holds in bcl.backtest with "
-            "bcl.splits.rolling_context."
+            f"longest prompts its intervals may be too narrow: try {other}, and see what holds in "
+            "bcl.backtest with bcl.splits.rolling_context."
         )
     return "misses alike at neighbouring prompts", verdict, value, f"p ≥ {MIN_P:g}", advice
 

@@ -135,7 +135,8 @@ def review(law: Any) -> Review:
                 points["task"].to_numpy(str),
                 points["prompt_tokens"].to_numpy(),
                 law._seed,
-            )
+            ),
+            law.spec.terms.strays,
         ),
         advice.of_sensitivity(parameters, law.spec.priors),
         advice.of_prior_weight(parameters, notes_on_design(law.obs, law.spec)),
