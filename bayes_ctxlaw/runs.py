@@ -103,7 +103,8 @@ def sample_enough(
     draws = options["draws"]
     if isinstance(draws, Integral) and draws < ESS_PER_CHAIN:
         return run(targets[0], thin=FEWEST_STEPS)
-    look = _Look(judge, ESS_PER_CHAIN * chains, len(targets) > 1, log)
+    longest = sampling.most_doublings(density)
+    look = _Look(judge, ESS_PER_CHAIN * chains, len(targets) > 1, longest, log)
     steps = {"thin": FEWEST_STEPS, "most": MOST_STEPS, "further": look}
     found = run(targets[0], **steps)
     for number, target in enumerate(targets[1:], 2):
@@ -112,7 +113,7 @@ def sample_enough(
         log(_AGAIN, ", ".join(look.failed), target)
         look.may_be_shorter = number < len(targets)
         # Every target halves the leapfrog steps, about: trajectories of twice as many reach as far.
-        doublings = min(found.attrs["doublings"] + 1, sampling.MOST_DOUBLINGS)
+        doublings = min(found.attrs["doublings"] + 1, longest)
         found = _another(partial(run, target, doublings=doublings, **steps), found, look.failed)
     return found
 
@@ -128,12 +129,16 @@ class _Look:
         Effective draws.
     may_be_shorter : bool
         Whether there is a higher target to sample anew with, where they diverge.
+    longest : int
+        Doublings that a trajectory may have.
     log : callable
         Takes a message and what to put into it.
     """
 
-    def __init__(self, judge: Any, wanted: float, may_be_shorter: bool, log: Any) -> None:
-        self._judge, self._wanted, self._log = judge, wanted, log
+    def __init__(
+        self, judge: Any, wanted: float, may_be_shorter: bool, longest: int, log: Any
+    ) -> None:
+        self._judge, self._wanted, self._longest, self._log = judge, wanted, longest, log
         self.may_be_shorter = may_be_shorter
         self.failed: list[str] = []
         self.shorter = False
@@ -145,7 +150,7 @@ class _Look:
         lacking = bool(set(self.failed) - {DIVERGENCES})
         hopeless = lacking and _least(checks) * MOST_STEPS / steps < self._wanted
         # Shorter steps may free chains that are stuck, if trajectories can have more of them.
-        reach = trace.attrs["doublings"] < sampling.MOST_DOUBLINGS
+        reach = trace.attrs["doublings"] < self._longest
         self.shorter = (
             DIVERGENCES in self.failed and self.may_be_shorter and (reach or not hopeless)
         )

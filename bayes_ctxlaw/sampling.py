@@ -38,6 +38,24 @@ _FURTHER, MOST_DOUBLINGS = 1, 9
 have turned round; the slow ones, on which the effective draws depend, are then still on their way.
 """
 
+_STRAYING_DOUBLINGS = 8
+"""In all at most where tasks stray from the law: more trajectories are worth more there than longer
+ones, and these would make a fit take several times as long."""
+
+
+def most_doublings(density: Density) -> int:
+    """Doublings of leapfrog steps that a trajectory may have in all.
+
+    Parameters
+    ----------
+    density : Density
+
+    Returns
+    -------
+    int
+    """
+    return _STRAYING_DOUBLINGS if "discrepancy" in density.moved else MOST_DOUBLINGS
+
 
 def sampler_model(density: Density) -> Any:
     """The density as nutpie takes it: the kernel's functions and the program they run.
@@ -126,7 +144,8 @@ def sample(
         steps at most. If None, all have the same length.
     doublings : int, optional
         That length: two to this power of leapfrog steps. If None, twice that at which they
-        typically turn round, which a short run of NUTS finds out, and 511 leapfrog steps at most;
+        typically turn round, which a short run of NUTS finds out, and 511 leapfrog steps at most,
+        or 255 where tasks stray from the law;
         chains of fewer than 300 steps that do not go on are by NUTS instead.
     further : callable, optional
         Is given what there is after `thin` steps for every draw, as it would be returned, and says
@@ -387,7 +406,7 @@ def _doublings(density: Density, *, target_accept: float, random_seed: int | Non
         max_depth=_PROBE_DEPTH,
     )
     natural = float(np.log2(trace["sample_stats"]["n_steps"] + 1).mean())
-    return min(round(natural) + _FURTHER, MOST_DOUBLINGS)
+    return min(round(natural) + _FURTHER, most_doublings(density))
 
 
 def _short_run(density: Density, **options: Any) -> xr.DataTree:

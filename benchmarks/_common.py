@@ -106,6 +106,8 @@ class Data:
             raise SystemExit(f"the rivals know the default terms only, not {terms}")
         if law.spec.likelihood != "student_t":
             raise SystemExit(f"the rivals know the Student-t only, not {law.spec.likelihood}")
+        if law.spec.terms.strays:
+            raise SystemExit("the rivals know no discrepancies: fit with discrepancy='none'")
         return cls.of(law.obs, law.encoding, law.levels, law.priors, law.terms)
 
     def acting(self, parameter: str) -> list[str]:

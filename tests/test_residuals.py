@@ -70,6 +70,8 @@ def test_what_all_checkpoints_share_is_found_and_placed():
     assert value.startswith("I = 0.")
     assert wanted == "p ≥ 0.01"
     assert "sum: together they lie below it around 300 tokens and above it around 3,000" in text
+    assert "discrepancy" in text
+    assert "discrepancy" not in advice.of_residuals(found, strays=True)[-1]
 
 
 def test_checkpoints_that_differ_are_not_taken_for_a_turn():

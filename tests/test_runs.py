@@ -1,5 +1,7 @@
 """Chains go on until they pass, and others begin with shorter steps where they diverge."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,7 @@ def sampler(monkeypatch):
     return of
 
 
+DENSITY = SimpleNamespace(moved={})
 SIZE = {"draws": 300, "tune": 100, "chains": 4, "random_seed": 1, "progressbar": False}
 
 
@@ -74,7 +77,7 @@ def looks(calls):
 
 def test_chains_that_pass_are_the_fit(sampler):
     calls = sampler(GOOD)
-    found = runs.sample_enough(None, convergence, **SIZE)
+    found = runs.sample_enough(DENSITY, convergence, **SIZE)
     assert looks(calls) == [(0.95, None, 1)]
     assert (found.attrs["thin"], found.attrs["target_accept"]) == (1, 0.95)
     assert calls[0]["most"] == runs.MOST_STEPS
@@ -106,7 +109,7 @@ def test_chains_that_pass_are_the_fit(sampler):
 )
 def test_chains_that_do_not_pass_go_on_or_are_followed_by_others(sampler, each_run, expected):
     calls = sampler(*each_run)
-    found = runs.sample_enough(None, convergence, **SIZE)
+    found = runs.sample_enough(DENSITY, convergence, **SIZE)
     assert looks(calls) == expected
     target, _, *steps = expected[-1]
     assert (found.attrs["thin"], found.attrs["target_accept"]) == (steps[-1], target)
@@ -117,11 +120,17 @@ def test_chains_that_do_not_pass_go_on_or_are_followed_by_others(sampler, each_r
 def test_shorter_steps_are_no_hope_where_trajectories_cannot_have_more_of_them(sampler):
     most = runs.sampling.MOST_DOUBLINGS
     calls = sampler(STUCK_DIVERGING, doublings=most)
-    runs.sample_enough(None, convergence, **SIZE)
+    runs.sample_enough(DENSITY, convergence, **SIZE)
     assert len(calls) == 1
     calls = sampler(FEW_DIVERGING, GOOD, doublings=most)
-    runs.sample_enough(None, convergence, **SIZE)
+    runs.sample_enough(DENSITY, convergence, **SIZE)
     assert looks(calls) == [(0.95, None, 1), (0.99, most, 1)]
+
+
+def test_where_tasks_stray_trajectories_are_kept_shorter(sampler):
+    calls = sampler(FEW_DIVERGING, GOOD, doublings=8)
+    runs.sample_enough(SimpleNamespace(moved={"discrepancy": slice(0, 3)}), convergence, **SIZE)
+    assert looks(calls) == [(0.95, None, 1), (0.99, 8, 1)]
 
 
 @pytest.mark.parametrize("watched", [True, False])
@@ -137,7 +146,7 @@ def test_who_watches_is_told_why_it_ends_early_or_begins_anew(
     sampler, caplog, watched, each_run, words
 ):
     sampler(*each_run)
-    runs.sample_enough(None, convergence, **SIZE | {"progressbar": watched})
+    runs.sample_enough(DENSITY, convergence, **SIZE | {"progressbar": watched})
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert bool(said) == watched
     if watched:
@@ -146,25 +155,25 @@ def test_who_watches_is_told_why_it_ends_early_or_begins_anew(
 
 def test_steps_or_a_target_of_the_callers_own_are_kept_to(sampler):
     calls = sampler(STUCK)
-    runs.sample_enough(None, convergence, thin=3, **SIZE)
+    runs.sample_enough(DENSITY, convergence, thin=3, **SIZE)
     assert looks(calls) == [(0.99, None, 3)]
     calls = sampler({1: FEW, 2: GOOD})
-    runs.sample_enough(None, convergence, target_accept=0.8, **SIZE)
+    runs.sample_enough(DENSITY, convergence, target_accept=0.8, **SIZE)
     assert looks(calls) == [(0.8, None, 1, 2)]
     # Of divergences alone, more steps at the same target would not rid it.
     calls = sampler(DIVERGING)
-    runs.sample_enough(None, convergence, target_accept=0.8, **SIZE)
+    runs.sample_enough(DENSITY, convergence, target_accept=0.8, **SIZE)
     assert looks(calls) == [(0.8, None, 1)]
 
 
 def test_draws_too_few_to_pass_are_taken_from_a_single_run(sampler):
     calls = sampler(STUCK_DIVERGING)
     few = SIZE | {"draws": ESS_PER_CHAIN - 1}
-    found = runs.sample_enough(None, convergence, **few)
+    found = runs.sample_enough(DENSITY, convergence, **few)
     assert looks(calls) == [(0.95, None, 1)]
     assert found.attrs["target_accept"] == 0.95
     calls = sampler(STUCK_DIVERGING)
-    runs.sample_enough(None, convergence, target_accept=0.8, **few)
+    runs.sample_enough(DENSITY, convergence, target_accept=0.8, **few)
     assert looks(calls) == [(0.8, None, 1)]
 
 
@@ -186,7 +195,7 @@ def test_of_an_interrupted_second_run_and_the_first_the_longer_is_kept(
     sampler, second, first_is_kept
 ):
     calls = sampler(DIVERGING, second, GOOD)
-    found = runs.sample_enough(None, convergence, **SIZE)
+    found = runs.sample_enough(DENSITY, convergence, **SIZE)
     assert (found.attrs["target_accept"] == 0.95) == first_is_kept
     assert len(calls) == 2
     if first_is_kept:
@@ -196,7 +205,7 @@ def test_of_an_interrupted_second_run_and_the_first_the_longer_is_kept(
 
 def test_an_interrupted_run_is_not_followed_by_another(sampler):
     calls = sampler(interrupted(10), GOOD)
-    assert runs.sample_enough(None, convergence, **SIZE)["posterior"].sizes["draw"] == 10
+    assert runs.sample_enough(DENSITY, convergence, **SIZE)["posterior"].sizes["draw"] == 10
     assert len(calls) == 1
 
 
