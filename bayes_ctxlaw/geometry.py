@@ -253,9 +253,9 @@ def _of_discrepancies(mode: Mode, strata: Strata, on_level: Averages) -> Knots:
     # By how much the logarithm follows a discrepancy, and what the data say of it.
     follows = -np.expm1(log_s)
     known = weight * slope_by_product(arguments, fit.design, fit.terms) ** 2
-    blocks = []
+    moved_by, blocks = strays.made_of * follows[:, None], []
     for part in strays.parts:
-        own = strays.made_of[:, part] * follows[:, None]
+        own = moved_by[:, part]
         apart = own - np.stack([on_level.of(each)[strata.index] for each in own.T], axis=1)
         precision = apart.T @ (known[:, None] * apart)
         size = part.stop - part.start

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.discrepancy import KNOT_DIM, knot_labels, loadings, rows
-from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
+from bayes_ctxlaw.discrepancy import KNOT_DIM, knot_labels, straying
+from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.law import law_arguments, mean_score
 from bayes_ctxlaw.likelihoods import (
     COUNT_LIKELIHOODS,
@@ -86,9 +86,9 @@ def _discrepancy(obs: xr.Dataset, spec: Specification, encoding: Encoding) -> An
 
     scale = _positive("discrepancy_sd", spec)
     unit = pm.Normal("discrepancy_raw", 0.0, 1.0, dims=KNOT_DIM)
-    knots = pm.Deterministic("discrepancy", scale * (loadings(encoding) @ unit), dims=KNOT_DIM)
-    below, above, share = rows(encoding, level_labels(obs, "task"), obs["prompt_tokens"].values)
-    return knots[below] * (1.0 - share) + knots[above] * share
+    strays = straying(obs, encoding, spec.terms)
+    knots = pm.Deterministic("discrepancy", scale * (strays.loadings @ unit), dims=KNOT_DIM)
+    return knots[strays.below] * (1.0 - strays.share) + knots[strays.above] * strays.share
 
 
 def _total(name: str, spec: Specification, encoding: Encoding, codes: dict[str, np.ndarray]) -> Any:
