@@ -49,7 +49,9 @@ def read_table(data: object, text_columns: frozenset[str] = frozenset()) -> Tabl
     """Return `data` as a `Table`; `text_columns` are read from CSV as text, letter for letter."""
     advice = ""
     if isinstance(data, Mapping):
-        advice = " For a dict of columns, pass pandas.DataFrame(...) of it."
+        advice = (
+            " A dict of columns becomes one by pandas.DataFrame(...), one row by a list around it."
+        )
     elif hasattr(data, "to_pandas"):
         advice = " Pass .to_pandas() of it."
     raise ObservationError(

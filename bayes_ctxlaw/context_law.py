@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,13 @@ import xarray as xr
 from bayes_ctxlaw import predict as _predict
 from bayes_ctxlaw._version import __version__
 from bayes_ctxlaw.discrepancy import straying, to_be_told
-from bayes_ctxlaw.encoding import DEFAULT_LEVELS, Encoding, check_references, parse_groups
+from bayes_ctxlaw.encoding import (
+    DEFAULT_LEVELS,
+    Encoding,
+    chance_levels,
+    check_references,
+    parse_groups,
+)
 from bayes_ctxlaw.errors import FileFormatError, NotFittedError, ObservationError
 from bayes_ctxlaw.geometry import Geometry, centre, choose_geometry
 from bayes_ctxlaw.law import LawTerms
@@ -25,9 +31,10 @@ from bayes_ctxlaw.mode import Mode, find_mode
 from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.posterior import add_natural, check_complete
 from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
+from bayes_ctxlaw.seeds import check_seed, root_seed, seed_or
 from bayes_ctxlaw.specification import Specification
 from bayes_ctxlaw.storage import read_fit, write_fit
-from bayes_ctxlaw.summary import describe, notes_on_design
+from bayes_ctxlaw.summary import describe, notes_on_design, notes_on_units
 
 if TYPE_CHECKING:
     from bayes_ctxlaw.density import Density
@@ -290,13 +297,16 @@ class ContextLaw:
         from bayes_ctxlaw.judgement import convergence
         from bayes_ctxlaw.runs import sample_enough
 
+        check_seed(random_seed)
         self._prepare(as_observations(obs, **column_names))
+        for note in notes_on_units(self.obs):
+            _LOG.warning(note)
         for note in notes_on_design(self.obs, self.spec):
             _LOG.info(note)
         if random_seed is None:
             random_seed = int(np.random.default_rng().integers(2**31))
         told = {"draws": draws, "tune": tune, "chains": chains, "random_seed": random_seed}
-        seed = int(np.random.default_rng(random_seed).integers(2**31))
+        seed = root_seed(random_seed)
         density, tune = self._density(tune, seed)
         trace = sample_enough(
             density,
@@ -440,7 +450,7 @@ class ContextLaw:
         """
         if self.idata is None:
             raise NotFittedError("this law has no posterior yet: call law.fit(obs) first.")
-        seed = self._seed if random_seed is None else int(random_seed)
+        seed = seed_or(random_seed, self._seed)
         posterior = self.idata["posterior"].to_dataset()
         return _predict.Predictor.of(self.spec, self.encoding, posterior, seed)
 
@@ -534,6 +544,8 @@ class ContextLaw:
         law.spec = law._specification(config["resolved_likelihood"], config.get("strays"))
         rows = xr.merge([tree["observed_data"].to_dataset(), tree["constant_data"].to_dataset()])
         law.obs = as_observations(rows).assign_attrs(config["obs_attrs"])
+        if not law.encoding.chance:  # earlier versions did not write it, but the rows tell
+            law.encoding = replace(law.encoding, chance=chance_levels(law.obs))
         law._seed = config["seed"]
         law.idata = tree
         check_complete(tree["posterior"].to_dataset(), law.spec, law.encoding)
@@ -548,7 +560,8 @@ def _encoding(saved: dict[str, Any], path: str | os.PathLike[str]) -> Encoding:
     FileFormatError
         If an earlier version of the package wrote it, with less than a prediction needs.
     """
-    if lacking := [field.name for field in fields(Encoding) if field.name not in saved]:
+    needed = [field.name for field in fields(Encoding) if field.default_factory is MISSING]
+    if lacking := [name for name in needed if name not in saved]:
         raise FileFormatError(
             f"{path} was saved by an earlier version of bayes_ctxlaw, and lacks what predictions "
             f"now need ({', '.join(lacking)}). Fit the law again and save it."
@@ -560,6 +573,7 @@ def _encoding(saved: dict[str, Any], path: str | os.PathLike[str]) -> Encoding:
         {name: (low, high) for name, (low, high) in saved["ranges"].items()},
         {task: tuple(spans) for task, spans in saved["edges"].items()},
         saved["shown"],
+        saved.get("chance", {}),
     )
 
 

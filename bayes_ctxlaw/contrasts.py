@@ -265,7 +265,10 @@ def contrast(
     predictor = law.predictor(random_seed)
     kind = kind or ("llm" if level == "llm" else "law")
     _check(law, level, a, b, rope, (kind, ci_prob, new_levels))
-    rows = rows_of_labels(law.obs, level, (a, b)) if at is None else as_design(at, **column_names)
+    if at is None:
+        rows = rows_of_labels(law.obs, level, (a, b))
+    else:
+        rows = predictor.encoding.with_chance(as_design(at, **column_names))
     sides = sides_of(law.obs, rows, level, (a, b), kind)
     predictor.check_labels(sides.all_rows, kind, new_levels)
     summary = _Summary(ci_prob, rope)

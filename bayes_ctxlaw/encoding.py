@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.law import PARAMETERS, LawTerms
+from bayes_ctxlaw.schema import OBS_DIM, SCHEMA, is_assumed
 
 BASE_LEVELS = ("task", "family", "technique", "llm")
 """Labels of an observation that can carry effects."""
@@ -128,8 +129,12 @@ def check_references(references: Mapping[str, float] | None) -> dict[str, float]
     Raises
     ------
     SpecificationError
-        If a name is unknown or a value is not above 0; all faults in one message.
+        If it is no mapping, a name is unknown or a value is not above 0; all faults in one message.
     """
+    if references is not None and not isinstance(references, Mapping):
+        raise SpecificationError(
+            f"references={references!r} must be a mapping such as {{'prompt_tokens': 1000}}."
+        )
     faults, checked = [], {}
     for name, value in (references or {}).items():
         if name not in ("compute", "prompt_tokens"):
@@ -171,6 +176,27 @@ def _distinct(obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> list[st
 def _unique(labels: np.ndarray) -> tuple[str, ...]:
     """Labels in the order of first appearance."""
     return tuple(dict.fromkeys(labels.tolist()))
+
+
+def chance_levels(obs: xr.Dataset) -> dict[str, float | None]:
+    """Chance level of every task; None where its rows have several.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+        Observations.
+
+    Returns
+    -------
+    dict of str to float or None
+    """
+    tasks = level_labels(obs, "task")
+    chance = obs["chance"].values if "chance" in obs else np.zeros(len(tasks))
+    found: dict[str, float | None] = {}
+    for task in _unique(tasks):
+        own = np.unique(chance[tasks == task])
+        found[task] = float(own[0]) if len(own) == 1 else None
+    return found
 
 
 def decades_beyond(log10: np.ndarray, low: Any, high: Any) -> np.ndarray:
@@ -218,6 +244,8 @@ class Encoding:
         ratio of prompt to window.
     shown : dict of str to float
         By checkpoint, the largest log ratio of prompt to window.
+    chance : dict of str to float or None
+        By task, its chance level; None where its rows have several.
 
     Examples
     --------
@@ -233,6 +261,7 @@ class Encoding:
     ranges: dict[str, tuple[float, float]]
     edges: dict[str, tuple[float, ...]]
     shown: dict[str, float]
+    chance: dict[str, float | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> Encoding:
@@ -260,6 +289,7 @@ class Encoding:
             },
             edges=edges,
             shown={llm: float(ratio[llms == llm].max()) for llm in _unique(llms)},
+            chance=chance_levels(obs),
         )
 
     def at_references(self, references: Mapping[str, float]) -> Encoding:
@@ -293,9 +323,7 @@ class Encoding:
             "x": np.log(ds["compute"].values.astype(float) / self.compute_reference),
             "z": np.log(tokens / self.prompt_tokens_reference),
             "w": np.log(tokens / window),
-            "chance": ds["chance"].values.astype(float)
-            if "chance" in ds
-            else np.zeros(len(tokens)),
+            "chance": self.with_chance(ds)["chance"].values.astype(float),
         }
         if terms.penalty == "token_logistic":
             design["excess_tokens"] = tokens - window
@@ -305,6 +333,29 @@ class Encoding:
             design["tokens_sd"] = sd
             design["w_sd"] = np.sqrt(np.log1p((sd / tokens) ** 2))
         return design
+
+    def with_chance(self, ds: xr.Dataset) -> xr.Dataset:
+        """Rows with their chance level: where it is not stated, that of their task in the fit.
+
+        It is 0 for a task that the fit never saw.
+
+        Raises
+        ------
+        ObservationError
+            If it is not stated for a task that has several in the fit.
+        """
+        if "chance" in ds and not is_assumed(ds["chance"].values, ds["chance"].attrs):
+            return ds
+        tasks = level_labels(ds, "task")
+        if several := [t for t in _unique(tasks) if self.chance.get(t, 0.0) is None]:
+            raise ObservationError(
+                f"`chance` is not given, and it is no single one in the fit for "
+                f"{', '.join(map(repr, several))}: give the column `chance`, what guessing scores."
+            )
+        variable = SCHEMA["chance"]
+        attrs = {"units": variable.units, "long_name": variable.long_name}
+        levels = np.array([self.chance.get(task, 0.0) for task in tasks], dtype=float)
+        return ds.assign(chance=(OBS_DIM, levels, attrs))
 
     def beyond(self, ds: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """How far below and above the data of their task rows lie, by axis of `design`.

@@ -19,9 +19,24 @@ from bayes_ctxlaw._tables import Table, read_table
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.compute import training_flops
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
-from bayes_ctxlaw.schema import CARRIED, CONTEXT, LABELS, OBS_DIM, REQUIRED, SCHEMA
+from bayes_ctxlaw.schema import (
+    ASSUMED,
+    CARRIED,
+    CONTEXT,
+    LABELS,
+    OBS_DIM,
+    REQUIRED,
+    SCHEMA,
+    is_assumed,
+)
 
 Tabular = pd.DataFrame | xr.Dataset | str | Path | list[dict[str, Any]]
+
+FIT_OPTIONS = ("draws", "tune", "chains", "thin", "target_accept")
+OTHER_OPTIONS = (
+    "random_seed", "progressbar", "kind", "ci_prob", "new_levels", "samples", "fit_options",
+)  # fmt: skip
+"""What keywords that are no columns may have meant. Only ever used to suggest."""
 
 MAX_GRID = 10_000_000
 """Largest number of points `grid` lays out: beyond this a slip is likelier than a wish."""
@@ -48,7 +63,8 @@ def as_observations(
     xarray.Dataset
         Dimension ``obs_id``; its integer coordinate counts the rows from 0, or is kept from a
         column or coordinate of that name. Numbers of the schema are float64, labels are objects
-        holding str, each with attributes ``units`` and ``long_name``. ``chance`` is 0 when absent.
+        holding str, each with attributes ``units`` and ``long_name``. ``chance`` is 0 when absent,
+        and its attribute ``comment`` says so.
         All other columns are carried along; a blank in a carried column of text is ``""``, since
         netCDF knows no blank text. An observation Dataset passes unchanged.
 
@@ -98,7 +114,8 @@ def as_design(data: Tabular, *, needs_context: bool = True, **column_names: str)
     Returns
     -------
     xarray.Dataset
-        As from `as_observations`.
+        As from `as_observations`. A ``chance`` that is not given is that of the task in the fit,
+        once the points are predicted.
 
     Raises
     ------
@@ -238,6 +255,13 @@ def check_mapping(columns: list[Any], column_names: dict[str, str]) -> None:
     taken: dict[str, str] = {}
     for name, column in column_names.items():
         if name not in valid:
+            if not isinstance(column, str) or name in (*FIT_OPTIONS, *OTHER_OPTIONS):
+                # An option that is misspelt, or of another function, arrives here as well.
+                faults.append(
+                    f"{name}={column!r}: {name!r} is no option here{_close_option(name)}, and not "
+                    "a name of the schema, to say which column holds it."
+                )
+                continue
             meant = _close(name, valid)
             faults.append(f"{name!r} is not a name of the schema{meant}.")
         if not isinstance(column, str):
@@ -263,6 +287,14 @@ def check_mapping(columns: list[Any], column_names: dict[str, str]) -> None:
 def _close(name: str, names: list[str]) -> str:
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
     return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+
+
+def _close_option(name: str) -> str:
+    if name in FIT_OPTIONS:
+        return f" (it is one of fit; a loop of fits takes fit_options={{{name!r}: …}})"
+    if name in OTHER_OPTIONS:
+        return " (it is one of another function)"
+    return _close(name, [*FIT_OPTIONS, *OTHER_OPTIONS])
 
 
 def _collisions(name: str, column: str, columns: list[Any], taken: dict[str, str]) -> list[str]:
@@ -311,6 +343,9 @@ def checked(
     if target and "score" in needed:
         needed.remove("score")
     checks.check_missing(needed, list(table.frame.columns), faults, mappable, target=target)
+    assumed = "chance" not in columns or is_assumed(
+        columns["chance"], table.variable_attrs.get("chance", {})
+    )
     columns.setdefault("chance", np.zeros(len(frame)))
     for name in frame.columns:
         if name not in columns and name != OBS_DIM:
@@ -324,7 +359,10 @@ def checked(
             checks.check_one_value_per_llm(result, faults)
         checks.check_identical_rows(result, faults)
     faults.raise_if_any()
-    return _dataset(columns, obs_id, table)
+    result = _dataset(columns, obs_id, table)
+    if assumed:
+        result["chance"].attrs["comment"] = ASSUMED
+    return result
 
 
 def _numbers(

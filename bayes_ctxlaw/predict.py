@@ -409,6 +409,7 @@ def predict(
     """
     check_options(kind, ci_prob, new_levels)
     predictor.check_labels(at, kind, new_levels)
+    at = predictor.encoding.with_chance(at)
     out = summarise(
         predictor.blocks(at, kind),
         at,

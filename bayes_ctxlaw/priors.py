@@ -373,6 +373,10 @@ def resolve_priors(
     LogNormal(-1.61, 0.421): between 0.1 and 0.4 with 90 %
     """
     priors = default_priors(levels, parameters, discrepancy)
+    if user is not None and not isinstance(user, Mapping):
+        raise SpecificationError(
+            f"priors={user!r} must be a mapping of names, such as {{'kappa': (5, 20)}}."
+        )
     faults = []
     for name, value in (user or {}).items():
         if name not in priors:

@@ -6,9 +6,12 @@ The checks, the variable attributes and the documentation all read this one tabl
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 OBS_DIM = "obs_id"
@@ -144,6 +147,9 @@ CONTEXT = ("prompt_tokens", "context_window")
 CARRIED = ("shots", "metric", "source", "seed")
 """Names that are carried along untouched and are common enough to be mapped by keyword."""
 
+ASSUMED = "not given, taken as 0"
+"""Attribute ``comment`` of a ``chance`` that nobody stated; a fit knows that of its tasks."""
+
 COUNT_METRICS = ("accuracy", "acc", "exact_match", "exact match", "pass@1")
 """Metrics, in lower case, whose score must be a whole number of items over `n_items`."""
 
@@ -158,6 +164,29 @@ OTHER_NAMES: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What others call a required variable. Only ever used to suggest, never to guess."""
+
+
+def is_assumed(chance: np.ndarray, attrs: Mapping[str, Any]) -> bool:
+    """Whether a chance level is the 0 that stands where nobody stated one.
+
+    Parameters
+    ----------
+    chance : ndarray
+        Of every row.
+    attrs : mapping
+        Attributes of the variable.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_assumed(np.zeros(2), {"units": "1"})
+    False
+    """
+    # Arithmetic may keep attributes, so that the comment alone does not tell.
+    return attrs.get("comment") == ASSUMED and not np.any(chance)
 
 
 def schema_table() -> pd.DataFrame:

@@ -28,6 +28,8 @@ _MEANING = {
     "overdispersion": "sd of a score beyond item sampling, share of sqrt(P (1 - P)); one per task",
 }
 
+_LEAST_COMPUTE = 1e12  # FLOPs; a million parameters trained on a million tokens take 6e12
+
 
 def formula(terms: LawTerms) -> str:
     """The law in one line.
@@ -112,6 +114,28 @@ def describe(
         lines.append("What these data cannot tell")
         lines.extend(f"  - {note}" for note in notes)
     return "\n".join(lines)
+
+
+def notes_on_units(obs: xr.Dataset) -> list[str]:
+    """What looks as if it were in another unit than the schema's.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+
+    Returns
+    -------
+    list of str
+        One sentence each.
+    """
+    most = float(obs["compute"].values.max())
+    if most >= _LEAST_COMPUTE:
+        return []
+    return [
+        f"compute is {most:.3g} FLOPs at most, less than any language model was trained with: give "
+        "it in FLOPs, not in 1e18 FLOPs, petaFLOP/s-days or powers of ten, and n_params and "
+        "train_tokens as whole counts."
+    ]
 
 
 def notes_on_design(obs: xr.Dataset, spec: Specification) -> list[str]:

@@ -155,7 +155,7 @@ def effective_window(
         raise SpecificationError("; ".join(faults) + ".")
     predictor = law.predictor(random_seed)
     check_options(kind, ci_prob, new_levels)
-    rows = _distinct(as_design(at, **column_names))
+    rows = _distinct(predictor.encoding.with_chance(as_design(at, **column_names)))
     predictor.check_labels(rows, kind, new_levels)
     tail = (1.0 - ci_prob) / 2.0
     probabilities = (tail, 0.5, 1.0 - tail)

@@ -16,7 +16,7 @@ from bayes_ctxlaw.encoding import (
     level_labels,
     parse_groups,
 )
-from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.law import PARAMETERS, LawTerms
 from bayes_ctxlaw.observations import as_design, as_observations, grid
 
@@ -130,6 +130,39 @@ class TestDesign:
         w_sd = encoding.design(as_design(rows), LawTerms())["w_sd"]
         assert w_sd[0] == 0.0
         assert (w_sd[1:] > 0).all()
+
+    def test_a_chance_that_is_not_given_is_that_of_the_task_in_the_fit(self):
+        rows = [row | {"chance": 0.25 * (row["task"] == "qa")} for row in table()]
+        encoding = Encoding.of(as_observations(rows), LEVELS)
+        assert encoding.chance == {"qa": 0.25, "maths": 0.0}
+        at = as_design([*table(), table()[0] | {"task": "new"}])
+        expected = [0.25] * 6 + [0.0] * 7
+        np.testing.assert_array_equal(encoding.with_chance(at)["chance"], expected)
+        np.testing.assert_array_equal(encoding.design(at, LawTerms())["chance"], expected)
+        # Going through the door once more, or through a part of the rows, states nothing.
+        again = as_design(as_design(at).isel(obs_id=[0]))
+        assert encoding.with_chance(again)["chance"].item() == 0.25
+
+    @pytest.mark.parametrize("stated", [0.0, 0.5])
+    def test_a_chance_that_is_given_stays(self, stated):
+        encoding = Encoding.of(as_observations(table(chance=0.25)), LEVELS)
+        at = as_design(table(chance=stated))
+        assert encoding.with_chance(at) is at
+        moved = as_design(table())
+        with xr.set_options(keep_attrs=True):
+            moved = moved.assign(chance=moved["chance"] + 0.5)
+        assert (encoding.with_chance(moved)["chance"] == 0.5).all()
+
+    def test_of_several_chances_one_must_be_given(self):
+        rows = table()
+        rows[0] |= {"chance": 0.25}
+        for row in rows[1:]:
+            row |= {"chance": 0.0}
+        encoding = Encoding.of(as_observations(rows), LEVELS)
+        with pytest.raises(ObservationError, match=r"`chance` is not given.*'qa'.*give the column"):
+            encoding.with_chance(as_design(table()))
+        maths = as_design([row for row in table() if row["task"] == "maths"])
+        assert (encoding.with_chance(maths)["chance"] == 0.0).all()
 
     def test_chance_comes_along(self, encoding):
         design = encoding.design(as_design(table(chance=0.25)), LawTerms())

@@ -36,7 +36,7 @@ main()
 def ended(folder, *options, draws, chains):
     """Run a fit in a process of its own and interrupt it."""
     code = PRESSED.format(draws=draws, chains=chains)
-    arguments = ["fit", "dataset:helmet_icl", "--out", "fit.nc", "--seed", "1", *options]
+    arguments = ["fit", "dataset:montgomery2025", "--out", "fit.nc", "--seed", "1", *options]
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder, capture_output=True, text=True, timeout=240, check=False,

@@ -86,7 +86,10 @@ class TestWhatComesOut:
         assert "technique" not in obs
 
     def test_chance_is_zero_when_absent(self):
-        assert (as_observations(table())["chance"] == 0).all()
+        chance = as_observations(table())["chance"]
+        assert (chance == 0).all()
+        assert chance.attrs["comment"] == "not given, taken as 0"
+        assert "comment" not in as_observations(table(chance=0.0))["chance"].attrs
 
     def test_the_result_is_the_user_s_to_change_and_shares_no_memory(self):
         frame = table(shots=range(6))
@@ -481,6 +484,16 @@ class TestMapping:
     def test_constant_instead_of_a_name(self):
         message = refusal(table(), error=SpecificationError, chance=0.25)
         assert "df.assign(chance=0.25)" in message
+
+    def test_an_option_that_is_misspelt_is_no_column(self):
+        message = refusal(table(), error=SpecificationError, draw=200, tune=100, cores=2)
+        assert "'draw' is no option here (did you mean 'draws'?)" in message
+        assert "'tune' is no option here (it is one of fit" in message
+        assert "fit_options={'tune': …}" in message
+        assert "'cores' is no option here, and not a name" in message
+        assert "df.assign" not in message
+        message = refusal(table(), error=SpecificationError, kind="llm")
+        assert "'kind' is no option here (it is one of another function)" in message
 
     def test_all_faults_at_once(self):
         message = refusal(table(), error=SpecificationError, lm="llm", task="tsk", chance=0.25)

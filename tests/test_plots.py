@@ -134,6 +134,13 @@ def test_rows_in_any_order_give_the_same_line(prediction):
             assert (np.diff(line.get_xdata()) > 0).all()
 
 
+def test_observations_may_be_a_table(prediction, obs):
+    axes = plot_context_curve(prediction, obs.to_dataframe())
+    drawn = [ax.collections[-1].get_offsets().shape for ax in np.ravel(axes)]
+    again = plot_context_curve(prediction, obs)
+    assert drawn == [ax.collections[-1].get_offsets().shape for ax in np.ravel(again)]
+
+
 def test_held_out_points_are_open_and_the_others_filled(prediction, obs):
     axes = plot_context_curve(prediction, obs)
     counts = {True: 0, False: 0}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import expit
 
+from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.encoding import parse_groups
 from bayes_ctxlaw.errors import FileFormatError, SpecificationError
 from bayes_ctxlaw.law import PARAMETERS, LawTerms, window_end
@@ -169,6 +170,12 @@ class TestDefaults:
 
 
 class TestResolving:
+    @pytest.mark.parametrize("given", [[("kappa", 1)], 10, "kappa"])
+    def test_what_is_no_mapping_is_refused(self, given):
+        for option in ("priors", "references"):
+            with pytest.raises(SpecificationError, match=f"{option}=.* must be a mapping"):
+                ContextLaw(**{option: given})
+
     def test_the_users_take_the_place_of_defaults(self):
         own = {
             "kappa": (5, 20),

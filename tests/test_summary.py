@@ -6,7 +6,7 @@ from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.law import PENALTIES, SATURATIONS, LawTerms
 from bayes_ctxlaw.observations import as_observations
 from bayes_ctxlaw.specification import Specification
-from bayes_ctxlaw.summary import formula, notes_on_design
+from bayes_ctxlaw.summary import formula, notes_on_design, notes_on_units
 
 
 def table(**changes):
@@ -66,6 +66,13 @@ class TestPrinting:
 
 
 class TestNotes:
+    def test_compute_in_another_unit_is_noticed(self):
+        assert notes_on_units(as_observations(table())) == []
+        small = [row | {"compute": row["compute"] / 1e18} for row in table()]
+        (note,) = notes_on_units(as_observations(small))
+        assert note.startswith("compute is 1e+05 FLOPs at most")
+        assert "petaFLOP/s-days" in note
+
     def test_a_rich_design_has_none(self):
         assert notes(table()) == []
 

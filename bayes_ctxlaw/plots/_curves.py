@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_ctxlaw.observations import as_observations
 from bayes_ctxlaw.plots import _axes, _style
 from bayes_ctxlaw.plots._rows import (
     BEYOND,
@@ -52,7 +53,7 @@ class Picture:
 
 def draw_curves(
     prediction: xr.Dataset,
-    observations: xr.Dataset | None,
+    observations: Any,
     axis: CurveAxis,
     *,
     by: str | None,
@@ -75,9 +76,11 @@ def draw_curves(
 
     Raises
     ------
-    SpecificationError
+    SpecificationError, ObservationError, FileFormatError
     """
     rows = prediction_rows(prediction, axis, by, panels)
+    if observations is not None and not isinstance(observations, xr.Dataset):
+        observations = as_observations(observations)
     points = observation_rows(observations, axis, by, panels, held_out)
     keys, titles = values_of(rows, by), values_of(rows, panels)
     ordered = by is not None and not isinstance(keys[0], str)

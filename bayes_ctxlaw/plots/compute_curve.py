@@ -22,7 +22,7 @@ _AXIS = CurveAxis(
 
 def plot_compute_curve(
     prediction: xr.Dataset,
-    observations: xr.Dataset | None = None,
+    observations: Any = None,
     *,
     by: str | None = "prompt_tokens",
     panels: str | None = "task",
@@ -39,8 +39,9 @@ def plot_compute_curve(
     ----------
     prediction : xr.Dataset
         From ``law.predict``; best at a grid with many values of ``compute``.
-    observations : xr.Dataset, optional
-        Drawn as points where their `by` and `panels` are among those predicted.
+    observations : Dataset, DataFrame, path or list of dict, optional
+        Whatever ``as_observations`` takes. Drawn as points where their `by` and `panels` are among
+        those predicted.
     by : str or None
         Variable told apart by colour, at most 8 values.
     panels : str or None

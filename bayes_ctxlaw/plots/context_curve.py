@@ -21,7 +21,7 @@ _AXIS = CurveAxis(
 
 def plot_context_curve(
     prediction: xr.Dataset,
-    observations: xr.Dataset | None = None,
+    observations: Any = None,
     *,
     by: str | None = "llm",
     panels: str | None = "task",
@@ -39,8 +39,9 @@ def plot_context_curve(
     ----------
     prediction : xr.Dataset
         From ``law.predict``; best at a grid with many values of ``prompt_tokens``.
-    observations : xr.Dataset, optional
-        Drawn as points where their `by` and `panels` are among those predicted.
+    observations : Dataset, DataFrame, path or list of dict, optional
+        Whatever ``as_observations`` takes. Drawn as points where their `by` and `panels` are among
+        those predicted.
     by : str or None
         Variable told apart by colour, at most 8 values. Curves that differ in llm, technique and
         so on keep apart even where they share a colour.

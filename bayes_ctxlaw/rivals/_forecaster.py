@@ -20,6 +20,7 @@ from bayes_ctxlaw.predict import check_options, summarise
 from bayes_ctxlaw.rivals._bootstrap import bootstrap_weights, check_bootstrap
 from bayes_ctxlaw.rivals._labels import check_tasks, draws_like, label_seed
 from bayes_ctxlaw.rivals._least_squares import Bounds, fit_curve
+from bayes_ctxlaw.seeds import root_seed, seed_or
 
 _BLOCK = 256  # rows whose noise has one seed, so that memory does not grow with the grid
 _NOISES = 5  # noises to each refitted curve: 200 draws alone make a rough 5 % quantile
@@ -106,7 +107,7 @@ class CurveForecaster(ABC):
                 f"curve has parameters: {'; '.join(faults)}. Add evaluations, leave those tasks "
                 "out, or use ContextLaw, which pools tasks."
             )
-        seed = int(np.random.default_rng(random_seed).integers(2**31))
+        seed = root_seed(random_seed)
         weights = bootstrap_weights(obs, self.resamples, np.random.default_rng([seed, 0]))
         self.curves = {
             task: self._fit_task(
@@ -193,7 +194,8 @@ class CurveForecaster(ABC):
         at = as_design(at, **column_names)
         if new_levels == "error":
             check_tasks(at, list(self.curves))
-        seed = self._seed if random_seed is None else int(random_seed)
+        at = self._encoding.with_chance(at)
+        seed = seed_or(random_seed, self._seed)
         out = summarise(
             self._blocks(at, kind, seed),
             at,

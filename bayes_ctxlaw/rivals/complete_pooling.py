@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.rivals._options import plain_law
 
@@ -44,6 +45,7 @@ class CompletePoolingLaw:
 
     def __init__(self, **options: Any) -> None:
         self.law = plain_law("CompletePoolingLaw", options)
+        self._encoding: Encoding | None = None
 
     @property
     def idata(self) -> xr.DataTree | None:
@@ -78,8 +80,11 @@ class CompletePoolingLaw:
         ObservationError
             If the observations are at fault.
         """
+        obs = as_observations(obs, **column_names)
+        # Once the tasks are one, their chance levels are not to be told apart.
+        self._encoding = Encoding.of(obs, {})
         return self.law.fit(
-            _as_one_task(as_observations(obs, **column_names)),
+            _as_one_task(obs),
             draws=draws,
             tune=tune,
             chains=chains,
@@ -120,6 +125,8 @@ class CompletePoolingLaw:
             If an option is unknown.
         """
         at = as_design(at, **column_names)
+        if self._encoding is not None:
+            at = self._encoding.with_chance(at)
         out = self.law.predict(
             _as_one_task(at),
             kind=kind,

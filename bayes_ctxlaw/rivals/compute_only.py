@@ -72,10 +72,9 @@ class ComputeOnlyLaw(CurveForecaster):
         return (low, high) if values > 2 else (low[:2], high[:2])
 
     def _design(self, ds: xr.Dataset, encoding: Encoding) -> dict[str, np.ndarray]:
-        size = ds.sizes["obs_id"]
         return {
             "x": np.log(ds["compute"].values.astype(float) / encoding.compute_reference),
-            "chance": ds["chance"].values.astype(float) if "chance" in ds else np.zeros(size),
+            "chance": encoding.with_chance(ds)["chance"].values.astype(float),
         }
 
     def _score(self, theta: np.ndarray, design: Mapping[str, np.ndarray]) -> np.ndarray:

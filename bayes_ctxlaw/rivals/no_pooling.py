@@ -19,6 +19,7 @@ from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.predict import check_options, summarise
 from bayes_ctxlaw.rivals._labels import check_tasks, draws_like, label_seed
 from bayes_ctxlaw.rivals._options import plain_law
+from bayes_ctxlaw.seeds import root_seed, seed_or
 
 _BLOCK = 256  # rows that are in memory with all their draws
 
@@ -90,7 +91,7 @@ class NoPoolingLaw:
             If the observations are at fault, or a task has a single row or equal scores only.
         """
         obs = as_observations(obs, **column_names)
-        seed = int(np.random.default_rng(random_seed).integers(2**31))
+        seed = root_seed(random_seed)
         tasks = level_labels(obs, "task")
         laws = {}
         for task in dict.fromkeys(tasks.tolist()):
@@ -151,7 +152,8 @@ class NoPoolingLaw:
         at = as_design(at, **column_names)
         if new_levels == "error":
             check_tasks(at, list(self.laws))
-        seed = self._seed if random_seed is None else int(random_seed)
+        at = self._encoding.with_chance(at)
+        seed = seed_or(random_seed, self._seed)
         sizes = self.idata["posterior"].sizes
         out = summarise(
             self._blocks(at, kind, seed),

@@ -23,6 +23,7 @@ from bayes_ctxlaw.judgement import convergence
 from bayes_ctxlaw.observations import as_observations
 from bayes_ctxlaw.predict import fault_of_probability
 from bayes_ctxlaw.schema import OBS_DIM
+from bayes_ctxlaw.seeds import faults_of_seed
 from bayes_ctxlaw.validation.result import Backtest
 from bayes_ctxlaw.validation.scores import LEVELS, score_rows
 from bayes_ctxlaw.validation.splits import MIN_TRAIN, Fold
@@ -194,10 +195,7 @@ def _check(
     if not all(map(_is_probability, wanted)) or len(set(wanted)) < len(wanted):
         said = wording().argument("levels", levels)
         faults.append(f"{said} must be different numbers between 0 and 1")
-    if random_seed is not None and not isinstance(random_seed, int | np.integer):
-        faults.append(f"random_seed={random_seed!r} must be a whole number or None")
-    elif random_seed is not None and random_seed < 0:
-        faults.append(f"random_seed={random_seed!r} must be at least 0")
+    faults += faults_of_seed(random_seed)
     if fit_options is not None and not isinstance(fit_options, Mapping):
         faults.append(f"fit_options={fit_options!r} must be a mapping such as {{'draws': 500}}")
         fit_options = None

@@ -22,6 +22,7 @@ from bayes_ctxlaw.observations import as_observations
 from bayes_ctxlaw.posterior import population_names
 from bayes_ctxlaw.priors import priors_to_json
 from bayes_ctxlaw.schema import OBS_DIM
+from bayes_ctxlaw.seeds import faults_of_seed
 from bayes_ctxlaw.specification import Specification
 from bayes_ctxlaw.validation.backtest import OUTCOMES
 from bayes_ctxlaw.validation.ranks import Calibration, gather
@@ -174,9 +175,7 @@ def _check(sizes: Mapping[str, Any], random_seed: Any, folder: Any) -> None:
         or not isinstance(value, int | np.integer)
         or value < least.get(name, 1)
     ]
-    whole = isinstance(random_seed, int | np.integer) and not isinstance(random_seed, bool)
-    if random_seed is not None and not (whole and random_seed >= 0):
-        faults.append(f"random_seed={random_seed!r} must be a whole number from 0, or None")
+    faults += faults_of_seed(random_seed)
     if folder is not None and random_seed is None:
         faults.append("a folder to continue from needs a random_seed, the same at every call")
     if faults:

@@ -15,6 +15,7 @@ from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.predict import check_options, summarise
 from bayes_ctxlaw.schema import OBS_DIM
+from bayes_ctxlaw.seeds import seed_or
 from bayes_ctxlaw.validation import backtest as _backtest
 from bayes_ctxlaw.validation.members import (
     fit_and_keep,
@@ -256,8 +257,8 @@ class Stack:
         if self.weights is None:
             raise NotFittedError("this stack has no weights yet: call fit(obs) first.")
         check_options(kind, ci_prob, new_levels)
-        at = as_design(at, **column_names)
-        seed = self._seed if random_seed is None else int(random_seed)
+        at = self._encoding.with_chance(as_design(at, **column_names))
+        seed = seed_or(random_seed, self._seed)
         weights = self.weights[self.weights > 0.0]
         options = {"kind": kind, "new_levels": new_levels}
         drawn = {

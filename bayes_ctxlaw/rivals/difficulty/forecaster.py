@@ -18,6 +18,7 @@ from bayes_ctxlaw.rivals.difficulty.bayesian import BayesianTask
 from bayes_ctxlaw.rivals.difficulty.grouping import TaskData
 from bayes_ctxlaw.rivals.difficulty.items import MIN_SIZES, as_items, distinct_sizes, task_items
 from bayes_ctxlaw.rivals.difficulty.published import PublishedTask
+from bayes_ctxlaw.seeds import root_seed, seed_or
 
 METHODS = ("bayesian", "published")
 
@@ -140,7 +141,7 @@ class DifficultyClusters:
             If the counts are at fault; if an observed checkpoint has none; or if no cluster of a
             task can be extrapolated. All tasks in one message.
         """
-        seed = int(np.random.default_rng(random_seed).integers(2**31))
+        seed = root_seed(random_seed)
         if self.items is None:
             items = as_items(obs, **column_names)
             names = dict.fromkeys(items["task"].values.tolist())
@@ -259,7 +260,7 @@ class DifficultyClusters:
         at = as_design(at, needs_context=False, **column_names)
         if new_levels == "error":
             check_tasks(at, list(self.tasks))
-        seed = self._seed if random_seed is None else int(random_seed)
+        seed = seed_or(random_seed, self._seed)
         out = summarise(
             self._blocks(at, kind, seed),
             at,

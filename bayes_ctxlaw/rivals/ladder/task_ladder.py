@@ -22,6 +22,7 @@ from bayes_ctxlaw.rivals.ladder.bayesian import BayesianFit, fit_bayesian
 from bayes_ctxlaw.rivals.ladder.graph import FORMS
 from bayes_ctxlaw.rivals.ladder.published import NOISES, VARIANTS, PublishedFit, fit_published
 from bayes_ctxlaw.rivals.ladder.runs import Place, Runs, place, read_runs
+from bayes_ctxlaw.seeds import root_seed, seed_or
 
 METHODS = {"bayes": tuple(FORMS), "least_squares": tuple(VARIANTS)}
 
@@ -168,7 +169,7 @@ class TaskLadder:
             faults in one message, with their rows.
         """
         obs = as_observations(obs, needs_context=False, **column_names)
-        seed = int(np.random.default_rng(random_seed).integers(2**31))
+        seed = root_seed(random_seed)
         if self.method == "bayes":
             loss, by_compute, _ = FORMS[self.variant]
             runs = read_runs(obs, loss, by_compute, needs_items=True)
@@ -258,7 +259,7 @@ class TaskLadder:
         if new_levels == "error":
             check_tasks(at, self._runs.tasks)
         where = place(at, self._runs, self._by_compute, self.tokens_per_param)
-        seed = self._seed if random_seed is None else int(random_seed)
+        seed = seed_or(random_seed, self._seed)
         published = isinstance(self._fit, PublishedFit)
         out = summarise(
             self._blocks(at, where, kind, seed),
