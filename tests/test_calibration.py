@@ -22,7 +22,7 @@ from bayes_ctxlaw.predict import Predictor
 from bayes_ctxlaw.validation import simulated_fit
 from bayes_ctxlaw.validation.ranks import Calibration
 
-N = 20
+N = 12
 REFERENCES = {"compute": 1e23, "prompt_tokens": 500.0}
 OPTIONS = {"draws": 25, "tune": 200, "thin": 5, "random_seed": 3, "progressbar": False}
 

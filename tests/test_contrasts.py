@@ -17,7 +17,7 @@ FIT = {"draws": 250, "tune": 400, "chains": 2, "thin": 1, "random_seed": 5, "pro
 @pytest.fixture(scope="module")
 def different():
     """Two simulated techniques that differ in the sharpness of their penalty only."""
-    law = bcl.ContextLaw()
+    law = bcl.ContextLaw(discrepancy="none")
     law.fit(simulated(3, kappas=(8.0, 3.0)), **FIT)
     return law
 

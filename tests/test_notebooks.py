@@ -93,7 +93,16 @@ def test_the_committed_notebook_was_executed_from_top_to_bottom(path):
     assert pictures(notebook) >= 2
 
 
-@each_notebook
+# 05 compiles three ladders and takes as long as any two others: make test-slow runs it.
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path, marks=pytest.mark.slow if path.stem.startswith("05") else (), id=path.stem
+        )
+        for path in NOTEBOOKS
+    ],
+)
 def test_the_notebook_runs(path):
     before = path.read_bytes()
     notebook = runner().execute(path, FEW_DRAWS)

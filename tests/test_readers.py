@@ -840,7 +840,7 @@ def check_observed(reading, name):
     assert not isinstance(found, str) or name in found, found
 
 
-@settings(FUZZ, max_examples=600)
+@settings(FUZZ, max_examples=300)
 @given(data=st.data())
 def test_fuzzed_values_in_the_paper_s_files(data, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz-paper"
@@ -872,7 +872,7 @@ def test_fuzzed_bytes_in_the_paper_s_files(data, tmp_path_factory):
     assert isinstance(found, Reading) or path.name in found
 
 
-@settings(FUZZ, max_examples=600)
+@settings(FUZZ, max_examples=300)
 @given(data=st.data(), alone=st.booleans())
 def test_fuzzed_values_in_lm_eval_s_results(data, alone, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / f"fuzz-results-{alone}"
@@ -897,7 +897,7 @@ def test_fuzzed_values_in_lm_eval_s_results(data, alone, tmp_path_factory):
         check_told(found, path.name, way)
 
 
-@settings(FUZZ, max_examples=400)
+@settings(FUZZ, max_examples=200)
 @given(data=st.data())
 def test_fuzzed_values_in_lm_eval_s_logs(data, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz-log"
