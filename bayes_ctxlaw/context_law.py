@@ -52,7 +52,7 @@ class ContextLaw:
 
     .. math::
 
-        P(C, n, n_\mathrm{ctx}) = Q \, \bigl(\gamma + (1 - \gamma) \, S_C \, S_n\bigr)
+        P(C, n, n_\mathrm{ctx}) = Q \, \bigl(\gamma + (1 - \gamma) \, S_C \, S_n \, L\bigr)
 
     Score P from training compute C, prompt length n and context window; every parameter is a
     population value with effects of task, family, technique and checkpoint.

@@ -55,6 +55,8 @@ def as_observations(
         `bayes_ctxlaw.schema.schema_table`. Required are ``score`` (or ``n_correct`` and
         ``n_items``), ``task``, ``llm``, ``compute`` (or ``n_params`` and ``train_tokens``, from
         which it follows by `training_flops`), ``prompt_tokens`` and ``context_window``.
+    needs_context : bool
+        Whether the last two are required; training runs for a ``TaskLadder`` have none.
     **column_names : str
         Canonical name = name of your column, where they differ: ``llm="model"``.
 

@@ -5,8 +5,8 @@
 Pass counts of 128 problems: seven sizes on MATH (arXiv:2407.21787), and nine or ten on both
 benchmarks at each of five lengths of training. The file states no licence, so it is not part of the
 package. Of every series the largest model is forecast from all smaller ones, then the next smaller,
-and the one below. The end-to-end curve is the law of a cluster fitted to the score on all items.
-Interval: equal-tailed, 90 %, of the response.
+and the one below, as long as five are smaller. The end-to-end curve is the law of a cluster fitted
+to the score on all items. Interval: equal-tailed, 90 %, of the response.
 """
 
 from __future__ import annotations

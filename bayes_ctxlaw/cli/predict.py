@@ -59,7 +59,7 @@ def predict(
         Kind,
         typer.Option(
             help="Uncertainty of the parameters (law), of the checkpoint (llm), of an evaluation "
-            "(response); each includes the one before."
+            "(response)."
         ),
     ] = Kind.response,
     ci_prob: Annotated[float, typer.Option(help="Probability of the intervals.")] = 0.9,
