@@ -67,8 +67,8 @@ class Contrast:
     parameters : xr.Dataset
         Along ``parameter``, of the average task (the mean over tasks on the scale of the effects):
         the two values on their natural scale, their difference as above, and ``ratio``,
-        ``ratio_lower``, ``ratio_upper`` of parameters above 0 but ``rho``. ``window`` is the effective
-        window over the nominal one, exp(delta).
+        ``ratio_lower``, ``ratio_upper`` of parameters above 0 but ``rho``. ``window`` is the
+        effective window over the nominal one, exp(delta).
     parameters_by_task : xr.Dataset
         The same along ``task`` and ``parameter``.
     confounding : Confounding

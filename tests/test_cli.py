@@ -318,7 +318,7 @@ def test_exit_codes_are_in_the_help_and_on_the_page():
     for words in (
         "0: done",
         "1: it could not be done",
-        "2: an option is wrong",
+        "2: an option cannot be read",
         "70: a defect",
         "130: interrupted",
     ):

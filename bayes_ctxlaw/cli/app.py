@@ -26,8 +26,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     # What is uncaught is told in _defects, not by typer.
     pretty_exceptions_enable=False,
-    epilog="**Exit codes.** 0: done. 1: it could not be done; the message says why. 2: an option "
-    "is wrong. 70: a defect of this program. 130: interrupted by Ctrl-C.",
+    epilog="**Exit codes.** 0: done. 1: it could not be done, or a value is out of its range; the "
+    "message says why. 2: an option cannot be read, or does not go with the others. 70: a defect of this program. 130: interrupted by Ctrl-C.",
 )
 
 
