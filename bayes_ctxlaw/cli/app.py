@@ -27,7 +27,8 @@ app = typer.Typer(
     # What is uncaught is told in _defects, not by typer.
     pretty_exceptions_enable=False,
     epilog="**Exit codes.** 0: done. 1: it could not be done, or a value is out of its range; the "
-    "message says why. 2: an option cannot be read, or does not go with the others. 70: a defect of this program. 130: interrupted by Ctrl-C.",
+    "message says why. 2: an option cannot be read, or does not go with the others. 70: a defect "
+    "of this program. 130: interrupted by Ctrl-C.",
 )
 
 
