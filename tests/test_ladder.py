@@ -419,7 +419,8 @@ def test_a_ladder_meets_a_context_law_in_one_table(ladder):
     )
     result = bcl.backtest(
         {
-            "ladder": TaskLadder("least_squares", resamples=20),
+            "ladder": TaskLadder(),
+            "published": TaskLadder("least_squares", resamples=20),
             "context": bcl.ContextLaw(groups=("task",), penalty="none"),
         },
         obs,
@@ -429,7 +430,7 @@ def test_a_ladder_meets_a_context_law_in_one_table(ladder):
         progressbar=False,
     )
     scores = result.scores.xs("all tasks", level="task")
-    assert set(scores.index) == {"ladder", "context"}
+    assert set(scores.index) == {"ladder", "published", "context"}
     assert np.isfinite(scores["crps"]).all()
     assert (scores["points"] == 4).all()
 
