@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ _KEPT = (
 )  # fmt: skip
 
 _FEWEST_DRAWS = 4  # of a chain; with fewer there are no sample statistics
+_LEAST = {"draws": _FEWEST_DRAWS}
 
 _POLL = 0.1  # seconds between looks at how far the chains are
 
@@ -176,22 +178,7 @@ def sample(
     Points of a trajectory of fixed length are drawn by their density, as in NUTS: Betancourt
     (2017), arXiv:1701.02434, appendix A.
     """
-    faults = [
-        f"{name}={value!r} must be a whole number, at least {least}"
-        for name, value, least in (
-            ("draws", draws, _FEWEST_DRAWS),
-            ("tune", tune, 1),
-            ("chains", chains, 1),
-            ("thin", thin, 1),
-        )
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least
-    ]
-    if not 0.0 < target_accept < 1.0:
-        faults.append(f"target_accept={target_accept!r} must lie between 0 and 1")
-    if faults:
-        raise SpecificationError("; ".join(faults) + ".")
-    import nutpie
-
+    check_size(draws=draws, tune=tune, chains=chains, thin=thin, target_accept=target_accept)
     # Of chains that may go on, nobody knows how short they will be.
     short = further is None and tune + draws * thin < _WORTH_A_PROBE
     if short and max_depth is None and doublings is None:
@@ -202,6 +189,96 @@ def sample(
         length = {"mindepth": doublings, "maxdepth": doublings, "check_turning": False}
     else:
         doublings, length = None, {"maxdepth": max_depth}
+    try:
+        return sample_compiled(
+            sampler_model(density),
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            random_seed=random_seed,
+            progressbar=progressbar,
+            thin=thin,
+            target_accept=target_accept,
+            length=length,
+            doublings=doublings,
+            further=further,
+            most=most,
+        )
+    except RuntimeError as error:
+        if "nitialization" not in str(error):
+            raise
+        raise SpecificationError(
+            "sampling cannot start: the log-density is not finite there. Variables at fault: "
+            f"{_explain_start(density)}. Check their priors against the scores."
+        ) from error
+
+
+def check_size(target_accept: float, **numbers: int) -> None:
+    """Refuse numbers of draws or chains that are none, all in one message.
+
+    Parameters
+    ----------
+    target_accept : float
+    **numbers : int
+        ``draws``, ``tune``, ``chains``, ``thin``.
+
+    Raises
+    ------
+    SpecificationError
+        If one is not a whole number in range, or `target_accept` is no probability.
+    """
+    faults = [
+        f"{name}={value!r} must be a whole number, at least {_LEAST.get(name, 1)}"
+        for name, value in numbers.items()
+        if isinstance(value, bool)
+        or not isinstance(value, (int, np.integer))
+        or value < _LEAST.get(name, 1)
+    ]
+    if not 0.0 < target_accept < 1.0:
+        faults.append(f"target_accept={target_accept!r} must lie between 0 and 1")
+    if faults:
+        raise SpecificationError("; ".join(faults) + ".")
+
+
+def sample_compiled(
+    model: Any,
+    *,
+    draws: int,
+    tune: int,
+    chains: int,
+    random_seed: int | None,
+    progressbar: bool,
+    target_accept: float,
+    thin: int = 1,
+    length: Mapping[str, Any] = MappingProxyType({}),
+    doublings: int | None = None,
+    further: Callable[[xr.DataTree], int] | None = None,
+    most: int | None = None,
+) -> xr.DataTree:
+    """Sample a compiled model.
+
+    Parameters
+    ----------
+    model : nutpie compiled model
+    draws, tune, chains, random_seed, progressbar, target_accept, thin, further, most
+        As in `sample`, and in range.
+    length : mapping
+        What nutpie is told of the length of trajectories; by default that of NUTS.
+    doublings : int, optional
+        If all trajectories have the same length: two to this power of leapfrog steps.
+
+    Returns
+    -------
+    xarray.DataTree
+        As from `sample`, also after an interruption.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If it was interrupted before there was anything to keep.
+    """
+    import nutpie
+
     if further is None:
         cores, most = None, thin
     else:
@@ -209,7 +286,7 @@ def sample(
     first = thin
     start = partial(
         nutpie.sample,
-        sampler_model(density),
+        model,
         draws=int(draws) * int(most),
         tune=int(tune),
         chains=int(chains),
@@ -220,24 +297,16 @@ def sample(
         target_accept=target_accept,
         **length,
     )
-    try:
-        with _Chains(start, int(tune)) as at_work:
-            try:
-                while True:
-                    found = _tree(at_work.after(draws * thin), draws, thin, doublings)
-                    steps = 0 if further is None else min(further(found), most)
-                    if steps <= thin:
-                        return found
-                    thin = steps
-            except KeyboardInterrupt:
-                trace = at_work.stop()
-    except RuntimeError as error:
-        if "nitialization" not in str(error):
-            raise
-        raise SpecificationError(
-            "sampling cannot start: the log-density is not finite there. Variables at fault: "
-            f"{_explain_start(density)}. Check their priors against the scores."
-        ) from error
+    with _Chains(start, int(tune)) as at_work:
+        try:
+            while True:
+                found = _tree(at_work.after(draws * thin), draws, thin, doublings)
+                steps = 0 if further is None else min(further(found), most)
+                if steps <= thin:
+                    return found
+                thin = steps
+        except KeyboardInterrupt:
+            trace = at_work.stop()
     thin = max(first, int(_drawn(trace).min()) // draws)
     trace, kept = _equally_many(trace, draws, thin)
     found = _tree(trace, kept, thin, doublings)

@@ -2,6 +2,7 @@
 
     python benchmarks/refit.py           # whatever the disk has kept from earlier processes
     python benchmarks/refit.py --cold    # as on a machine that never compiled anything
+    python benchmarks/refit.py --ladder  # of a Bayesian TaskLadder on the bundled training runs
 
 fits the bundled figures' points, simulates other scores from that posterior, and fits those with
 the same ContextLaw in the same process. Backtests and simulation studies do this many times.
@@ -19,6 +20,7 @@ def main() -> None:
     """Fit, simulate, fit again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cold", action="store_true", help="start with empty compile caches")
+    parser.add_argument("--ladder", action="store_true", help="of a TaskLadder")
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--tune", type=int, default=1000)
     parser.add_argument("--chains", type=int, default=4)
@@ -41,7 +43,11 @@ def compare(options: argparse.Namespace) -> None:
 
     import bayes_ctxlaw as bcl
 
-    obs, law = bcl.load_dataset("montgomery2025"), bcl.ContextLaw()
+    if options.ladder:
+        ladder = bcl.load_dataset("ladder")
+        obs, law = ladder.isel(obs_id=ladder["role"].values == "train"), bcl.rivals.TaskLadder()
+    else:
+        obs, law = bcl.load_dataset("montgomery2025"), bcl.ContextLaw()
     imported = time.perf_counter() - started
     size = {"draws": options.draws, "tune": options.tune, "chains": options.chains}
 

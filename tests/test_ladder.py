@@ -20,7 +20,14 @@ from bayes_ctxlaw.datasets.ladder_checkpoints import (
     load_ladder_checkpoints,
 )
 from bayes_ctxlaw.rivals.ladder import TaskLadder, curves
-from bayes_ctxlaw.rivals.ladder.graph import checkpoint_squares
+from bayes_ctxlaw.rivals.ladder import bayesian as posterior
+from bayes_ctxlaw.rivals.ladder.graph import (
+    Form,
+    References,
+    build_graph,
+    checkpoint_squares,
+    graph_data,
+)
 from bayes_ctxlaw.rivals.ladder.runs import read_runs
 
 SMALL = {"draws": 150, "tune": 300, "chains": 2, "progressbar": False}
@@ -294,17 +301,37 @@ def test_the_posterior_holds_the_truth_and_larger_runs():
     assert (quantiles.sel(quantile=0.99) > 0.22).all()
 
 
-def test_a_direct_law_recovers_its_exponent():
+@pytest.fixture(scope="module")
+def direct():
+    """A direct law of compute, fitted to runs that lie on one."""
     frame = simulated()
     deficit = (frame["n_params"] * frame["train_tokens"] / 1e19) ** -0.15
     noise = 0.003 * np.random.default_rng(3).standard_normal(len(frame))
     frame["score"] = 0.25 + 0.75 * np.exp(-deficit) + noise
     frame = frame.drop(columns="task_loss")
-    law = TaskLadder(variant="direct_compute").fit(as_runs(frame), random_seed=1, **SMALL)
+    return TaskLadder(variant="direct_compute").fit(as_runs(frame), random_seed=1, **SMALL)
+
+
+def test_a_direct_law_recovers_its_exponent(direct):
     # A floor and a limit are not there, and the posterior cannot know it.
-    np.testing.assert_allclose(law.parameters["alpha"], 0.15, atol=0.03)
-    assert set(law.parameters) == {"alpha", "floor", "E"}
-    assert (law.parameters["E"] < 0.1).all()
+    np.testing.assert_allclose(direct.parameters["alpha"], 0.15, atol=0.03)
+    assert set(direct.parameters) == {"alpha", "floor", "E"}
+    assert (direct.parameters["E"] < 0.1).all()
+
+
+def test_a_direct_law_may_break_beyond_its_runs_and_not_among_them(direct, monkeypatch):
+    # The runs have 1.2e18 to 3.6e22 FLOPs.
+    at = bcl.grid(needs_context=False, task="a", llm="x", compute=[2e17, 1e19, 1e22, 4e23])
+    broken = direct.predict(at, kind="law", samples=True)
+    monkeypatch.setattr(posterior, "BREAK", 0.0)
+    straight = direct.predict(at, kind="law", samples=True)
+    among = {"obs_id": [1, 2]}
+    xr.testing.assert_equal(broken["samples"].isel(among), straight["samples"].isel(among))
+    for beyond in (0, 3):
+        # Equally likely either way: it is the interval that moves, not the median.
+        wide, narrow = (p.isel(obs_id=beyond) for p in (broken, straight))
+        assert wide["sd"] > 1.15 * narrow["sd"]
+        assert abs(wide["median"] - narrow["median"]) < 0.3 * narrow["sd"]
 
 
 @needs_shared
@@ -413,7 +440,7 @@ def test_unknown_tasks(law):
 
 
 def test_a_ladder_meets_a_context_law_in_one_table(ladder):
-    obs = ladder.isel(obs_id=np.isin(ladder["task"].values, ["PIQA", "ARC-Easy"]))
+    obs = ladder.isel(obs_id=np.isin(ladder["task"].values, ["PIQA", "ARC-Easy", "MMLU"]))
     obs = bcl.as_observations(
         obs.assign(prompt_tokens=obs["n_items"] * 0 + 500, context_window=obs["n_items"] * 0 + 4096)
     )
@@ -432,7 +459,7 @@ def test_a_ladder_meets_a_context_law_in_one_table(ladder):
     scores = result.scores.xs("all tasks", level="task")
     assert set(scores.index) == {"ladder", "published", "context"}
     assert np.isfinite(scores["crps"]).all()
-    assert (scores["points"] == 4).all()
+    assert (scores["points"] == 6).all()
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -530,6 +557,75 @@ def test_no_fit_no_prediction(targets):
 def test_numbers_of_draws(small):
     with pytest.raises(bcl.SpecificationError, match="draws=0 must be a whole number"):
         TaskLadder().fit(small, draws=0)
+
+
+# --- compiled once -------------------------------------------------------------------------------
+
+
+def test_fits_of_one_form_share_a_compiled_program(bayesian, small, monkeypatch):
+    def refused(_):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr("nutpie.compile_pymc_model", refused)
+    few = small.isel(obs_id=small["n_params"].values < 1e9)
+    law = TaskLadder().fit(few.assign(score=few["score"] * 0.9), random_seed=1, **SMALL)
+    effects = law.idata["posterior"]["run_effect"]
+    assert effects["llm"].values.tolist() == list(dict.fromkeys(few["llm"].values))
+    assert effects.sizes["llm"] == 12
+    assert law.idata["posterior"]["floor"]["task"].values.tolist() == ["ARC-Easy", "PIQA", "MMLU"]
+    before, after = (ladder.predict(few)["median"].values for ladder in (bayesian, law))
+    np.testing.assert_allclose(after, 0.9 * before, atol=0.02)
+    with pytest.raises(AssertionError, match="compiled again"):
+        TaskLadder(variant="compute").fit(few, random_seed=1, **SMALL)
+
+
+def test_chains_start_where_their_seed_says(bayesian, small):
+    """And not where an order of random variables says that another process may not have."""
+    found = read_runs(small, "task_loss", False, needs_items=True)
+    form = Form.of(found, "task_loss")
+    data = graph_data(found, form, References.of(found))
+    program = posterior._program(form, data)
+    centre = np.concatenate([v.ravel() for v in build_graph(form, data).initial_point().values()])
+    away = np.random.default_rng(3).uniform(-1, 1, program.n_dim)
+    np.testing.assert_allclose(program.initial_point_func(3), centre + away)
+
+
+@pytest.mark.parametrize("variant", ["direct", "direct_compute"])
+def test_effects_of_no_run_add_their_prior_to_the_density_and_nothing_else(small, variant):
+    loss, by_compute, _ = posterior.FORMS[variant]
+    found = read_runs(small.isel(obs_id=slice(36)), loss, by_compute, needs_items=True)
+    form = Form.of(found, variant)
+    assert (len(found.llms), form.llms) == (12, 16)
+    exact = Form(variant, form.tasks, 12, form.checkpoints)
+    references = References.of(found)
+    models = [build_graph(f, graph_data(found, f, references)) for f in (form, exact)]
+    rng = np.random.default_rng(1)
+    point = {
+        k: v + 0.1 * rng.standard_normal(v.shape) for k, v in models[0].initial_point().items()
+    }
+    cut = point | {"run_effect_unit": point["run_effect_unit"][:12]}
+    padded, own = (
+        m.compile_logp(mode="FAST_COMPILE")(p) for m, p in zip(models, (point, cut), strict=True)
+    )
+    extra = point["run_effect_unit"][12:]
+    assert padded - own == pytest.approx(-0.5 * (extra**2 + np.log(2 * np.pi)).sum())
+
+
+def test_an_interrupted_fit_stays_an_interruption_and_keeps_its_draws(small, monkeypatch):
+    found = TaskLadder("least_squares", resamples=2)  # never interrupted: there is nothing to keep
+    assert found.fit(small, random_seed=1).idata is None
+    real = posterior.fit_bayesian
+
+    def fit_bayesian(*arguments, **options):
+        fit = real(*arguments, **options)
+        fit.idata.attrs["interrupted"] = "sampling was interrupted: 2 chains of 150 draws are kept"
+        return fit
+
+    monkeypatch.setattr("bayes_ctxlaw.rivals.ladder.task_ladder.fit_bayesian", fit_bayesian)
+    law = TaskLadder()
+    with pytest.raises(KeyboardInterrupt, match="150 draws are kept, in `idata`"):
+        law.fit(small, random_seed=1, **SMALL)
+    assert np.isfinite(law.predict(small)["median"].values).all()
 
 
 # --- checkpoint files ----------------------------------------------------------------------------

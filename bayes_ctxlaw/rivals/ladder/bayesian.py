@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.predict import BREAKS
 from bayes_ctxlaw.rivals.ladder.curves import sigmoid
-from bayes_ctxlaw.rivals.ladder.graph import FORMS, References, build_graph
+from bayes_ctxlaw.rivals.ladder.graph import FORMS, Form, References, build_graph, graph_data
 from bayes_ctxlaw.rivals.ladder.runs import Place, Runs
 
 TARGET_ACCEPT = 0.95
+
+BREAK = BREAKS["x"]
+"""A law of scores that holds within the runs need not hold beyond them: sd of the log of what an
+exponent of a direct law changes by at their edges, as for compute in the context law."""
+
 _RATIOS = ("log_ratio_n", "log_ratio_d", "log_ratio_c")
 
 
@@ -95,7 +101,7 @@ class BayesianFit:
         seed : int
         """
         own = self._of_task(task)
-        share = self._share(own, *at.rows(rows))
+        share = self._share(own, dict(zip("ndc", at.rows(rows), strict=True)), task, seed)
         effect = np.zeros_like(share)
         if kind != "law":
             effect = np.stack([self._run_effect(name, seed) for name in llms], axis=1)
@@ -154,22 +160,24 @@ class BayesianFit:
         }
 
     def _share(
-        self, own: dict[str, np.ndarray], log_n: np.ndarray, log_d: np.ndarray, log_c: np.ndarray
+        self, own: dict[str, np.ndarray], log_size: dict[str, np.ndarray], task: str, seed: int
     ) -> np.ndarray:
         """Log of the law over its value at the references: (draw, row)."""
         _, by_compute, direct = FORMS[self.variant]
-        refs = self.references
-        x_c, x_n, x_d = log_c - refs.log_c, log_n - refs.log_n, log_d - refs.log_d
+        x = {
+            axis: self._broken(axis, log_size[axis] - self.references.log_size[axis], task, seed)
+            for axis in ("c" if by_compute else "nd")
+        }
         alpha = np.exp(own["log_alpha"])
         if by_compute and direct:
-            return -alpha * x_c
+            return -alpha * x["c"]
         if by_compute:
-            log_terms = [own["log_ratio_c"] - alpha * x_c]
+            log_terms = [own["log_ratio_c"] - alpha * x["c"]]
             at_reference = [own["log_ratio_c"]]
         else:
             first = np.zeros_like(alpha) if direct else own["log_ratio_n"]
             beta = np.exp(own["log_beta"])
-            log_terms = [first - alpha * x_n, own["log_ratio_d"] - beta * x_d]
+            log_terms = [first - alpha * x["n"], own["log_ratio_d"] - beta * x["d"]]
             at_reference = [first, own["log_ratio_d"]]
         if not direct:
             log_terms.append(np.zeros_like(alpha))
@@ -177,6 +185,16 @@ class BayesianFit:
         return np.logaddexp.reduce(np.broadcast_arrays(*log_terms)) - np.logaddexp.reduce(
             at_reference
         )
+
+    def _broken(self, axis: str, x: np.ndarray, task: str, seed: int) -> np.ndarray:
+        """Place on an axis, if the exponents of a direct law break at the edges of its data."""
+        if not FORMS[self.variant][2]:
+            return x
+        inside = np.clip(x, *self.references.edges[axis])
+        sides = np.where(
+            x > inside, *(self._unit(f"{axis}|{s}|{task}", seed)[:, None] for s in "+-")
+        )
+        return inside + np.exp(BREAK * sides) * (x - inside)
 
     def _run_effect(self, llm: str, seed: int) -> np.ndarray:
         if llm in self.llms:
@@ -214,32 +232,39 @@ def fit_bayesian(
     ------
     SpecificationError
         If a number of draws or chains is none.
+    KeyboardInterrupt
+        If it was interrupted before there was anything to keep.
     """
-    faults = [
-        f"{name}={value!r} must be a whole number, at least {least}"
-        for name, value, least in (("draws", draws, 4), ("tune", tune, 1), ("chains", chains, 1))
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least
-    ]
-    if faults:
-        raise SpecificationError("; ".join(faults) + ".")
-    import pymc as pm
+    from bayes_ctxlaw.sampling import check_size, sample_compiled
 
-    references = References.of(runs)
-    with build_graph(runs, variant, references):
-        trace = pm.sample(
-            draws=int(draws),
-            tune=int(tune),
-            chains=int(chains),
-            nuts_sampler="nutpie",
-            target_accept=TARGET_ACCEPT,
-            random_seed=random_seed,
-            progressbar=progressbar,
-            quiet=not progressbar,
-            compute_convergence_checks=False,
-        )
-    groups = {
-        name: trace[name].to_dataset().drop_attrs(deep=False)
-        for name in ("posterior", "sample_stats")
-    }
-    tree = xr.DataTree.from_dict(groups)
-    return BayesianFit(tree, variant, references, runs.tasks, runs.llms)
+    size = {"draws": draws, "tune": tune, "chains": chains, "target_accept": TARGET_ACCEPT}
+    check_size(**size)  # before anything is compiled
+    references, form = References.of(runs), Form.of(runs, variant)
+    program = _program(form, graph_data(runs, form, references))
+    trace = sample_compiled(program, random_seed=random_seed, progressbar=progressbar, **size)
+    of_runs = trace["posterior"].to_dataset().isel(llm=slice(len(runs.llms)))
+    trace["posterior"] = xr.DataTree(of_runs.assign_coords(task=runs.tasks, llm=runs.llms))
+    return BayesianFit(trace, variant, references, runs.tasks, runs.llms)
+
+
+_PROGRAMS: dict[Form, Any] = {}
+"""Compiled models of this process. Few forms are ever used, and compiling one takes longer than to
+sample it."""
+
+
+def _program(form: Form, data: dict[str, np.ndarray]) -> Any:
+    """The compiled model of a form, with data."""
+    import nutpie
+
+    if form not in _PROGRAMS:
+        model = build_graph(form, data)
+        compiled = nutpie.compile_pymc_model(model)
+        point, names = model.initial_point(), [model.rvs_to_values[v].name for v in model.free_RVs]
+        middle = np.concatenate([point[name].ravel() for name in names])
+
+        def start(seed: int) -> np.ndarray:
+            # nutpie's own starts differ from one process to the next with the same seed.
+            return middle + np.random.default_rng(seed).uniform(-1.0, 1.0, len(middle))
+
+        _PROGRAMS[form] = replace(compiled, initial_point_func=start)
+    return _PROGRAMS[form].with_data(**data)

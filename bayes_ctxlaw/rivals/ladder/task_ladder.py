@@ -78,8 +78,12 @@ class TaskLadder:
     learning rate has decayed they follow another curve, and forecasts are better without them.
 
     The direct forms have the same floor, and a limit E, which their authors do not have: a curve
-    that must end in 1 overshoots far beyond the data. Nothing in them says that the law may be
-    another one there, so two decades beyond the data their intervals are a little too narrow.
+    that must end in 1 overshoots far beyond the data. Their exponents may break at the edges of the
+    runs, by as much as that of compute in `ContextLaw`: a law of scores need not go on. The law of
+    losses is the better founded one, and in the forms of two steps it goes on.
+
+    Fits whose form and numbers of tasks and runs (in steps of 8) are the same share a compiled
+    model: in a process only the first takes the time to compile it.
 
     References
     ----------
@@ -167,6 +171,9 @@ class TaskLadder:
         ObservationError
             If the observations are at fault: a run without loss, fewer than three sizes, …; all
             faults in one message, with their rows.
+        KeyboardInterrupt
+            If the sampler was interrupted (Ctrl-C). What was sampled after the tuning is kept
+            first, and the message says how much.
         """
         obs = as_observations(obs, needs_context=False, **column_names)
         seed = root_seed(random_seed)
@@ -188,6 +195,9 @@ class TaskLadder:
             rng = np.random.default_rng([seed, 0])
             found = fit_published(runs, variant, self.resamples, rng)
         self._runs, self._fit, self._seed = runs, found, seed
+        if self.idata is not None and "interrupted" in self.idata.attrs:
+            # It goes on as an interruption, so that a loop of fits ends as well.
+            raise KeyboardInterrupt(f"{self.idata.attrs['interrupted']}, in `idata`.")
         return self
 
     @property
