@@ -52,6 +52,6 @@ def law_below_1e24(helmet):
     """Default law on the checkpoints trained with less than 1e24 FLOPs, in a short run."""
     law = bcl.ContextLaw()
     obs = helmet.isel(obs_id=np.flatnonzero(helmet["compute"].values < 1e24))
-    size = {"draws": 500, "tune": 500, "chains": 2, "thin": 1, "target_accept": 0.95}
+    size = {"draws": 300, "tune": 400, "chains": 2, "thin": 1, "target_accept": 0.95}
     law.fit(obs, **size, random_seed=SEED, progressbar=False)
     return law
