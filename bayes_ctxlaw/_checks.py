@@ -19,6 +19,7 @@ from bayes_ctxlaw.schema import (
     NUMBERS,
     OTHER_NAMES,
     SCHEMA,
+    TAKEN,
     Variable,
 )
 
@@ -98,6 +99,16 @@ def check_near_misses(columns: Iterable[str], faults: Faults) -> set[str]:
                 f"`{meant}` if that is what it is, otherwise to something less like it."
             )
     return all_meant
+
+
+def check_names(columns: Iterable[str], faults: Faults) -> None:
+    """No column may have a name that predictions or backtests give to something else."""
+    for column in columns:
+        if column in TAKEN:
+            faults.table(
+                f"{faults.name(column)} is a name that predictions have for something else. Rename "
+                f"it, such as to `own_{column}`, or drop it."
+            )
 
 
 def _nearly(column: str, canonical: str) -> bool:
@@ -205,13 +216,39 @@ def check_labels(name: str, column: pd.Series, faults: Faults) -> np.ndarray:
     return result
 
 
+def _whole_numbers(name: str, present: pd.Series, blank: np.ndarray, faults: Faults) -> np.ndarray:
+    """A carried column of whole numbers; with a blank, or beyond 64 bits, they are floating."""
+    numbers = [int(v) for v in present]
+    low, high = min(numbers), max(numbers)
+    if not blank.any() and -(2**63) <= low and high < 2**63:
+        return np.array(numbers, dtype=np.int64)
+    if not blank.any() and low >= 0 and high < 2**64:
+        return np.array(numbers, dtype=np.uint64)
+    out = np.full(len(blank), np.nan)
+    out[~blank] = numbers
+    # Beyond 64 bits a number is a quantity, such as FLOPs, and within them perhaps a name.
+    changed = sum(
+        int(value) != number
+        for value, number in zip(out[~blank], numbers, strict=True)
+        if abs(number) < 2**64
+    )
+    if changed:
+        text = wording().in_pandas("df[...].astype(str)")
+        faults.table(
+            f"{faults.name(name)}, carried along, holds whole numbers with blanks or beyond 64 "
+            f"bits, and {changed} of them would change as floating numbers. Make it text{text}, or "
+            "drop it."
+        )
+    return out
+
+
 def check_carried(name: str, column: pd.Series, faults: Faults) -> np.ndarray:
     """A column that is only carried along, in a type that netCDF keeps."""
     dtype = column.dtype
     if isinstance(dtype, np.dtype) and dtype.kind in "bif":
         return column.to_numpy()
-    if isinstance(dtype, np.dtype) and dtype.kind in "uM":
-        return column.to_numpy(dtype="int64" if dtype.kind == "u" else "datetime64[ns]")
+    if isinstance(dtype, np.dtype) and dtype.kind == "M":
+        return column.to_numpy(dtype="datetime64[ns]")
     blank = column.isna().to_numpy(bool)
     kind = pd.api.types.infer_dtype(column.astype(object), skipna=True)
     if kind == "empty":  # nothing but blanks: of no type, so the one with a blank
@@ -220,9 +257,9 @@ def check_carried(name: str, column: pd.Series, faults: Faults) -> np.ndarray:
         return replaced(column, blank, "").map(str).to_numpy(object)
     if kind == "boolean" and not blank.any():
         return column.to_numpy(dtype=bool)
-    if kind == "integer" and not blank.any():
-        return column.to_numpy(dtype=np.int64)
-    if kind in ("integer", "floating", "mixed-integer-float"):
+    if kind == "integer":
+        return _whole_numbers(name, column[~blank], blank, faults)
+    if kind in ("floating", "mixed-integer-float"):
         return replaced(column, blank, np.nan).to_numpy(dtype=np.float64)
     found = "true/false and blanks" if kind == "boolean" else f"{kind} values ({dtype})"
     faults.table(

@@ -19,7 +19,7 @@ import xarray as xr
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import BayesCtxlawError, FileFormatError, ObservationError
-from bayes_ctxlaw.schema import OBS_DIM
+from bayes_ctxlaw.schema import OBS_DIM, PREDICTED
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -89,6 +89,10 @@ def _(data: pd.DataFrame, text_columns: frozenset[str] = frozenset()) -> Table:
 
 @read_table.register
 def _(data: xr.Dataset, text_columns: frozenset[str] = frozenset()) -> Table:
+    if "prediction_kind" in data.attrs:
+        # What was predicted there is no part of the points, which may be predicted again.
+        names = [n for n in (*PREDICTED, "axis", "chain", "draw") if n in data.variables]
+        data = data.drop_vars(names)
     flat = data if data.sizes else data.expand_dims(OBS_DIM)
     multi = [n for n, i in flat.xindexes.items() if isinstance(i.to_pandas_index(), pd.MultiIndex)]
     if multi:

@@ -13,7 +13,7 @@ from bayes_ctxlaw._faults import Faults
 from bayes_ctxlaw._tables import Table, coded, column_names_of, iter_tables, numbers_in_text
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.observations import Tabular, check_mapping, checked
-from bayes_ctxlaw.schema import LABELS, SCHEMA
+from bayes_ctxlaw.schema import LABELS, LETTER_FOR_LETTER, SCHEMA
 
 DESIGN_COLUMNS = (
     "task",
@@ -128,7 +128,7 @@ def aggregate_items(
     faults.raise_if_any()
     assert state is not None  # iter_tables yields at least one piece
     for name in by:
-        if name not in SCHEMA:
+        if name not in SCHEMA and name not in LETTER_FOR_LETTER:
             state[name] = numbers_in_text(state[name])
     # "1" and "1.0" were two texts and are one number: merge once more.
     return _observations(_merged(state, by), by)

@@ -509,7 +509,7 @@ class ContextLaw:
             "priors": priors_to_json(self.priors),
             "references": self.references,
             "encoding": asdict(self.encoding),
-            "obs_attrs": {name: str(value) for name, value in self.obs.attrs.items()},
+            "obs_attrs": dict(self.obs.attrs),
             "seed": self._seed,
         }
         return write_fit(path, self.idata, config)

@@ -21,7 +21,7 @@ from bayes_ctxlaw.encoding import BASE_LEVELS
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import natural
 from bayes_ctxlaw.observations import as_design
-from bayes_ctxlaw.predict import Predictor, faults_of_options
+from bayes_ctxlaw.predict import Predictor, check_law, faults_of_options
 from bayes_ctxlaw.schema import OBS_DIM
 from bayes_ctxlaw.sides import (
     BELONGS,
@@ -262,6 +262,14 @@ def contrast(
     >>> list(found.overall)[:3]
     ['a', 'b', 'mean']
     """
+    check_law(law, "a contrast")
+    faults = [
+        f"{name}={label!r} must be a label, as text"
+        for name, label in (("a", a), ("b", b))
+        if not isinstance(label, str)
+    ]
+    if faults:
+        raise SpecificationError("; ".join(faults) + ".")
     predictor = law.predictor(random_seed)
     kind = kind or ("llm" if level == "llm" else "law")
     _check(law, level, a, b, rope, (kind, ci_prob, new_levels))

@@ -8,7 +8,8 @@ of range gives silent garbage under PyTensor's default backend.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -92,6 +93,11 @@ def parse_groups(
         groups = (groups,)
     if groups is None:
         groups = ()
+    if not isinstance(groups, Iterable):
+        raise SpecificationError(
+            f"groups={groups!r} must be names of levels, such as ('task', 'llm'), or a mapping "
+            "from them to parameters."
+        )
     named = dict(groups) if isinstance(groups, Mapping) else dict.fromkeys(groups)
     faults, parsed = [], {}
     for level, parameters in named.items():
@@ -153,7 +159,11 @@ def level_labels(ds: xr.Dataset, level: str) -> np.ndarray:
     parts = [ds[part].values.astype(str) for part in level.split(":")]
     if len(parts) == 1:
         return parts[0].astype(object)
-    return np.array([" | ".join(row) for row in zip(*parts, strict=True)], dtype=object)
+    # A bar in a label is doubled, so that no two pairs are joined to the same text.
+    return np.array(
+        [" | ".join(label.replace("|", "||") for label in row) for row in zip(*parts, strict=True)],
+        dtype=object,
+    )
 
 
 def _distinct(obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -344,9 +354,10 @@ class Encoding:
         ObservationError
             If it is not stated for a task that has several in the fit.
         """
-        if "chance" in ds and not is_assumed(ds["chance"].values, ds["chance"].attrs):
-            return ds
         tasks = level_labels(ds, "task")
+        if "chance" in ds and not is_assumed(ds["chance"].values, ds["chance"].attrs):
+            self._warn_of_chance(tasks, ds["chance"].values)
+            return ds
         if several := [t for t in _unique(tasks) if self.chance.get(t, 0.0) is None]:
             raise ObservationError(
                 f"`chance` is not given, and it is no single one in the fit for "
@@ -356,6 +367,21 @@ class Encoding:
         attrs = {"units": variable.units, "long_name": variable.long_name}
         levels = np.array([self.chance.get(task, 0.0) for task in tasks], dtype=float)
         return ds.assign(chance=(OBS_DIM, levels, attrs))
+
+    def _warn_of_chance(self, tasks: np.ndarray, levels: np.ndarray) -> None:
+        """Guessing scores the same in all evaluations of a task, unless it was changed."""
+        fitted = np.array([self.chance.get(task) for task in tasks], dtype=float)
+        # A task that the fit never saw, or with several levels there, has none here.
+        other = np.isfinite(fitted) & (levels != fitted)
+        if other.any():
+            first = np.flatnonzero(other)[0]
+            warnings.warn(
+                f"`chance` of {other.sum()} row(s) is not that of their task in the fit: of "
+                f"{tasks[first]!r} {levels[first]:g} is given, where the fit has "
+                f"{fitted[first]:g}. What is given counts; leave it out for that of the fit.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def beyond(self, ds: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """How far below and above the data of their task rows lie, by axis of `design`.

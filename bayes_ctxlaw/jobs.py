@@ -53,6 +53,7 @@ def run[Result](
     {'two': 4, 'three': 9}
     """
     import joblib
+    from threadpoolctl import threadpool_limits
 
     # Read-only memory maps of large arrays, joblib's default, would make a job see something else
     # than it sees in a serial run.
@@ -63,7 +64,9 @@ def run[Result](
         parallel = joblib.Parallel(**settings)
     calls = [joblib.delayed(_one)(function, name, arguments) for name, arguments in jobs.items()]
     results = {}
-    with progress(len(calls), title, progressbar) as advance:
+    # Here as well: jobs that are threads of this process would each put back what they found.
+    limit = threadpool_limits(limits=1, user_api="blas")
+    with limit, progress(len(calls), title, progressbar) as advance:
         for name, result in parallel(calls):
             results[name] = result
             advance()

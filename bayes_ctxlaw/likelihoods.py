@@ -39,6 +39,7 @@ _EDGE = 1e-6  # keeps a count's P off 0 and 1, so that no count is impossible
 _LEAST_PHI = 1e-5  # overdispersion that log gammas can still tell from none
 _ROUNDING = 5e-4  # half a unit of a score printed to three decimals
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+FEWEST_BETA_ITEMS = 30
 _UNKNOWN_ITEMS = 1000.0  # edge correction where the number of items is unknown
 
 
@@ -50,11 +51,44 @@ def item_counts(ds: xr.Dataset) -> np.ndarray:
 
 
 def correct_counts(obs: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Whole number of items right nearest to each score, and how far the score is from it."""
+    """Whole number of items right, and how far each score is from being that share of the items.
+
+    Where ``n_correct`` is given it is that, and the score beside it may be a rounded one.
+    """
     items = item_counts(obs)
     score = obs["score"].values.astype(float)
     counts = np.rint(score * items)
-    return counts, np.abs(score - counts / items)
+    distance = np.abs(score - counts / items)
+    if "n_correct" in obs:
+        given = obs["n_correct"].values.astype(float)
+        known = np.isfinite(given) & np.isfinite(items)
+        counts, distance = np.where(known, given, counts), np.where(known, 0.0, distance)
+    return counts, distance
+
+
+def check_beta_items(items: np.ndarray) -> None:
+    """Refuse a beta for scores of few items.
+
+    Scores are drawn in by half an item for it: of few items, much of its density lies where no
+    score can be, and of a single one nothing is left.
+
+    Parameters
+    ----------
+    items : ndarray
+        Of every row; blank where unknown.
+
+    Raises
+    ------
+    ObservationError
+    """
+    few = items < FEWEST_BETA_ITEMS  # a blank is not
+    if few.any():
+        raise ObservationError(
+            f"{wording().argument('likelihood', 'beta')} needs {FEWEST_BETA_ITEMS} items behind "
+            f"every score or more; {few.sum()} row(s) have fewer, the fewest {items[few].min():g}. "
+            f"Use {wording().argument('likelihood', 'beta_binomial')} where scores are counts, and "
+            f"{wording().argument('likelihood', 'student_t')} where they are graded."
+        )
 
 
 def choose_likelihood(obs: xr.Dataset, name: str = "auto") -> str:
@@ -107,6 +141,8 @@ def choose_likelihood(obs: xr.Dataset, name: str = "auto") -> str:
                 f"{item_counts(obs)[first]:g}. Correct them, or use "
                 f"{said('likelihood', 'student_t')} for graded scores."
             )
+    if name == "beta":
+        check_beta_items(item_counts(obs))
     return name
 
 
@@ -373,6 +409,7 @@ def draw_scores(
         )
         return np.clip(mean + scale * unit, 0.0, 1.0)
     if name == "beta":
+        check_beta_items(items)
         p = edge + (1.0 - 2.0 * edge) * mean
         size = beta_concentration(p, phi, inverse)
         drawn = rng.beta(np.maximum(p * size, 1e-12), np.maximum((1.0 - p) * size, 1e-12))

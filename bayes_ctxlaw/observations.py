@@ -23,7 +23,7 @@ from bayes_ctxlaw.schema import (
     ASSUMED,
     CARRIED,
     CONTEXT,
-    LABELS,
+    LETTER_FOR_LETTER,
     OBS_DIM,
     REQUIRED,
     SCHEMA,
@@ -116,8 +116,8 @@ def as_design(data: Tabular, *, needs_context: bool = True, **column_names: str)
     Returns
     -------
     xarray.Dataset
-        As from `as_observations`. A ``chance`` that is not given is that of the task in the fit,
-        once the points are predicted.
+        As from `as_observations`, but ``chance`` is absent if it is not given: it is that of the
+        task in the fit, once the points are predicted.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def _canonical(
 
 def text_columns(column_names: dict[str, str]) -> frozenset[str]:
     """The user's columns that hold labels, which a CSV reader must take letter for letter."""
-    users = (column_names.get(name, name) for name in (*LABELS, "metric", "source"))
+    users = (column_names.get(name, name) for name in LETTER_FOR_LETTER)
     return frozenset(name for name in users if isinstance(name, str))
 
 
@@ -348,9 +348,14 @@ def checked(
     assumed = "chance" not in columns or is_assumed(
         columns["chance"], table.variable_attrs.get("chance", {})
     )
-    columns.setdefault("chance", np.zeros(len(frame)))
+    if not assumed or not target:
+        columns.setdefault("chance", np.zeros(len(frame)))
+    else:
+        # Left out, and not 0: as a table, too, the points are to say nothing of it.
+        columns.pop("chance", None)
+    checks.check_names(frame.columns, faults)
     for name in frame.columns:
-        if name not in columns and name != OBS_DIM:
+        if name not in columns and name not in (OBS_DIM, "chance"):
             columns[name] = checks.check_carried(name, frame[name], faults)
     result = pd.DataFrame(columns, index=range(len(frame)))
     checks.check_counts(result, faults)
@@ -362,7 +367,7 @@ def checked(
         checks.check_identical_rows(result, faults)
     faults.raise_if_any()
     result = _dataset(columns, obs_id, table)
-    if assumed:
+    if assumed and not target:
         result["chance"].attrs["comment"] = ASSUMED
     return result
 

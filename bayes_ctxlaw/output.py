@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -104,6 +105,18 @@ def check_table_name(path: Path) -> None:
         )
 
 
+def as_path(path: Any) -> Path:
+    """A path, or what is wrong with what was given as one.
+
+    Raises
+    ------
+    FileFormatError
+    """
+    if not isinstance(path, str | os.PathLike) or path == "":
+        raise FileFormatError(f"the path of a file is needed, and {path!r} is none.")
+    return Path(path)
+
+
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name in the same folder; the file takes its own name once it is complete.
@@ -134,7 +147,9 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     [p.name for p in Path(folder).iterdir()]
     ['a.txt']
     """
-    path = Path(path)
+    path = as_path(path)
+    if not path.name or path.is_dir():
+        raise FileFormatError(f"{str(path)!r} is a folder: give the name of a file in it.")
     if not path.parent.is_dir():
         raise FileFormatError(f"{path} cannot be written: there is no folder {path.parent}.")
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")

@@ -44,6 +44,28 @@ _PIECE = 16  # rows whose mean is computed at once: half a MiB an array, which a
 _KEPT = 128  # combinations of labels whose parameters are kept: 24 MiB at 4,000 draws
 
 
+def check_law(law: Any, doing: str, needs: str = "predictor") -> None:
+    """Refuse what is no law with draws of its parameters.
+
+    Parameters
+    ----------
+    law : object
+    doing : str
+        What needs one, for the message.
+    needs : str
+        Attribute that tells.
+
+    Raises
+    ------
+    SpecificationError
+    """
+    if not hasattr(law, needs):
+        raise SpecificationError(
+            f"{doing} needs a fitted ContextLaw and was given a {type(law).__name__}. A fit on "
+            "disk is read by ContextLaw.load(path)."
+        )
+
+
 def check_options(kind: str, ci_prob: float, new_levels: str) -> None:
     """Refuse unknown options of a prediction, all in one message.
 

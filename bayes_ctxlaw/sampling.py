@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -234,7 +235,7 @@ def check_size(target_accept: float, **numbers: int) -> None:
         or not isinstance(value, (int, np.integer))
         or value < _LEAST.get(name, 1)
     ]
-    if not 0.0 < target_accept < 1.0:
+    if not isinstance(target_accept, Real) or not 0.0 < target_accept < 1.0:
         faults.append(f"target_accept={target_accept!r} must lie between 0 and 1")
     if faults:
         raise SpecificationError("; ".join(faults) + ".")

@@ -147,8 +147,17 @@ CONTEXT = ("prompt_tokens", "context_window")
 CARRIED = ("shots", "metric", "source", "seed")
 """Names that are carried along untouched and are common enough to be mapped by keyword."""
 
+LETTER_FOR_LETTER = (*LABELS, "metric", "source")
+"""What a reader of text is to take as text: "01" is not "1"."""
+
 ASSUMED = "not given, taken as 0"
 """Attribute ``comment`` of a ``chance`` that nobody stated; a fit knows that of its tasks."""
+
+PREDICTED = ("mean", "sd", "median", "lower", "upper", "point", "extrapolation", "samples")
+"""Variables that a prediction adds to its points."""
+
+TAKEN = ("axis", "chain", "draw", "extrapolation", "fold", "forecaster", "form", "level", "samples")
+"""Names that predictions and backtests have for their own: a column cannot have them."""
 
 COUNT_METRICS = ("accuracy", "acc", "exact_match", "exact match", "pass@1")
 """Metrics, in lower case, whose score must be a whole number of items over `n_items`."""

@@ -148,7 +148,7 @@ def rows_of_labels(obs: xr.Dataset, level: str, labels: tuple[str, str]) -> xr.D
     rows = obs.isel(obs_id=np.flatnonzero(kept)) if kept.any() else obs
     own = {level, *BELONGS.get(level, ())} | ({"llm"} if level != "task" else set())
     distinct = [name for name in DESIGN if name in rows and name not in own]
-    names = [name for name in (*DESIGN, "chance", "n_items") if name in rows]
+    names = [name for name in (*DESIGN, "prompt_tokens_sd", "chance", "n_items") if name in rows]
     frame = rows[names].to_dataframe().drop_duplicates(distinct).reset_index(drop=True)
     return as_design(frame)
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import FileFormatError
-from bayes_ctxlaw.output import written_whole
+from bayes_ctxlaw.output import as_path, written_whole
 
 _PACKAGE = "bayes_ctxlaw"
 _ENGINE = "h5netcdf"
@@ -43,12 +44,26 @@ def write_fit(path: str | os.PathLike[str], tree: xr.DataTree, config: Mapping[s
     FileFormatError
         If the file cannot be written.
     """
-    text = json.dumps(config)  # in order: that of the levels decides how effects add up
-    whole = tree.copy()
+    # In order: that of the levels decides how effects add up. Attributes may be anything.
+    text = json.dumps(config, default=str)
+    whole = tree.map_over_datasets(_plain_attrs)
     whole.attrs = {"created_by": _PACKAGE, "config": text, "config_sha256": _digest(text)}
     with written_whole(path) as temporary:
         whole.to_netcdf(temporary, engine=_ENGINE, mode="w")
     return Path(path)
+
+
+def _plain_attrs(ds: xr.Dataset) -> xr.Dataset:
+    """With attributes that netCDF can hold; what it cannot as text."""
+    out = ds.assign_attrs({name: _plain(value) for name, value in ds.attrs.items()})
+    for variable in out.variables.values():
+        variable.attrs = {name: _plain(value) for name, value in variable.attrs.items()}
+    return out
+
+
+def _plain(value: Any) -> Any:
+    number = isinstance(value, int | float | np.integer | np.floating)
+    return value if number and not isinstance(value, bool) else str(value)
 
 
 def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict[str, Any]]:
@@ -71,7 +86,7 @@ def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict
         If the file is absent, is not netCDF, comes from elsewhere, holds another kind of model,
         or was changed since it was written.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileFormatError(
             f"there is no file {path}. Give a file that {wording().save(what)} wrote."

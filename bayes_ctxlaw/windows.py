@@ -19,7 +19,7 @@ from bayes_ctxlaw._html import table as html_table
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import natural
 from bayes_ctxlaw.observations import as_design
-from bayes_ctxlaw.predict import Predictor, check_options
+from bayes_ctxlaw.predict import Predictor, check_law, check_options
 from bayes_ctxlaw.schema import OBS_DIM
 
 _PER_OCTAVE = 12  # lengths looked at; between them the score is taken as straight in log length
@@ -153,6 +153,7 @@ def effective_window(
         faults.append(f"kind={kind!r} is not one of 'law', 'llm': a window has no evaluation noise")
     if faults:
         raise SpecificationError("; ".join(faults) + ".")
+    check_law(law, "an effective window")
     predictor = law.predictor(random_seed)
     check_options(kind, ci_prob, new_levels)
     rows = _distinct(predictor.encoding.with_chance(as_design(at, **column_names)))

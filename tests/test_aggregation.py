@@ -302,3 +302,15 @@ def test_a_million_items_take_seconds():
 
 def test_examples_in_docstrings():
     assert doctest.testmod(aggregation).failed == 0
+
+
+CELL = ("task", "llm", "compute", "context_window")
+
+
+def test_a_source_is_taken_letter_for_letter():
+    frame = items(5).assign(source=["01", "01", "1", "1", "2"], task="qa", llm="A", compute=8e22)
+    frame = frame.assign(context_window=8192, shots=["01", "01", "1", "1", "2"])
+    found = aggregate_items(frame.drop(columns="shots"), by=[*CELL, "source"])
+    assert sorted(found["source"].values.tolist()) == ["01", "1", "2"]
+    by_number = aggregate_items(frame.drop(columns="source"), by=[*CELL, "shots"])
+    assert sorted(by_number["shots"].values.tolist()) == [1, 2]

@@ -303,3 +303,17 @@ def test_the_default_law_is_calibrated(montgomery, law_all):
     law = bcl.ContextLaw(references=references)
     found = bcl.calibrate(law, montgomery, 200, random_seed=1, progressbar=False)
     assert found.table["uniform"].all(), str(found)
+
+
+def test_a_design_with_a_metric_and_with_replicates_can_be_simulated():
+    """What the door asks of observed scores has nothing to do with simulated ones."""
+    rows = [
+        {"task": "qa", "llm": llm, "compute": compute, "prompt_tokens": tokens, "n_items": 20,
+         "context_window": 8192, "metric": "accuracy", "seed": seed, "score": 0.5}
+        for llm, compute in (("a", 1e22), ("b", 1e23)) for tokens in (100, 4000) for seed in (1, 2)
+    ]  # fmt: skip
+    obs = bcl.as_observations(rows)
+    law = bcl.ContextLaw(groups=(), likelihood="student_t", references=REFERENCES)
+    options = OPTIONS | {"draws": 5, "tune": 30, "thin": 1}
+    found = bcl.calibrate(law, obs, 4, **options)
+    assert found.fits["redrawn"].max() == 0

@@ -57,7 +57,8 @@ def test_predictions_are_those_of_the_stated_chance(law, obs, name):
     np.testing.assert_array_equal(silent["chance"], obs["chance"])
     for value in ("mean", "lower", "upper"):
         np.testing.assert_array_equal(silent[value], stated[value])
-    zero = forecaster.predict(at.assign(chance=0.0 * obs["n_items"]))
+    with pytest.warns(UserWarning, match="`chance` of 12 row"):
+        zero = forecaster.predict(at.assign(chance=0.0 * obs["n_items"]))
     quiz = obs["task"].values == "quiz"
     assert (zero["mean"].values[quiz] < silent["mean"].values[quiz]).all()
 
@@ -101,3 +102,22 @@ def test_a_saved_fit_knows_it_even_if_its_file_does_not_say(law, tmp_path, monke
 
     monkeypatch.setattr(module, "read_fit", older)
     assert bcl.ContextLaw.load(path).encoding.chance == CHANCE
+
+
+def test_points_say_nothing_of_a_chance_that_is_not_given_nor_does_their_table(law, obs):
+    at = bcl.grid(task=["quiz", "cloze"], prompt_tokens=[200.0, 3000.0], **POINT)
+    assert "chance" not in at
+    direct, by_table = (law.predict(p, kind="llm") for p in (at, at.to_dataframe()))
+    for name in ("chance", "lower", "median", "upper"):
+        np.testing.assert_array_equal(direct[name], by_table[name])
+    assert sorted(set(direct["chance"].values.tolist())) == [0.0, 0.25]
+
+
+def test_a_chance_that_is_not_the_task_s_in_the_fit_counts_and_is_said(law):
+    at = bcl.grid(task="quiz", prompt_tokens=200.0, chance=0.0, **POINT)
+    with pytest.warns(UserWarning, match=r"of 'quiz' 0 is given, where the fit has 0\.25"):
+        stated = law.predict(at, kind="llm")
+    own = law.predict(at.drop_vars("chance"), kind="llm")
+    assert stated["median"].item() < own["median"].item() - 0.1
+    new = bcl.grid(task="new", prompt_tokens=200.0, chance=0.5, **POINT)
+    law.predict(new, new_levels="uncertainty")  # a warning would be an error

@@ -10,6 +10,7 @@ from two_techniques import NAMES, simulated
 import bayes_ctxlaw as bcl
 from bayes_ctxlaw.confounding import confounding
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError, UnknownLabelError
+from bayes_ctxlaw.sides import rows_of_labels
 
 FIT = {"draws": 250, "tune": 400, "chains": 2, "thin": 1, "random_seed": 5, "progressbar": False}
 
@@ -290,3 +291,43 @@ class TestRefusals:
     def test_results_are_datasets(self, different):
         found = bcl.contrast(different, "technique", *NAMES)
         assert isinstance(found.overall, xr.Dataset)
+
+
+@pytest.mark.parametrize("law", ["fit.nc", None, bcl.rivals.ComputeOnlyLaw()])
+def test_what_is_no_law(law):
+    name = type(law).__name__
+    with pytest.raises(SpecificationError, match=f"a contrast needs a fitted .* given a {name}"):
+        bcl.contrast(law, "technique", "YaRN", "PI")
+    with pytest.raises(SpecificationError, match=f"an effective window needs .* given a {name}"):
+        bcl.effective_window(law, bcl.load_dataset("helmet_icl"))
+
+
+def test_labels_that_are_none(different):
+    with pytest.raises(SpecificationError, match="a=None must be a label"):
+        bcl.contrast(different, "technique", None, "PI")
+
+
+def test_rows_of_the_fit_keep_the_scatter_of_prompt_length():
+    obs = bcl.load_dataset("montgomery2025")
+    scattered = obs.assign(prompt_tokens_sd=("obs_id", 0.5 * obs["prompt_tokens"].values))
+    rows = rows_of_labels(scattered, "technique", ("YaRN", "none"))
+    np.testing.assert_allclose(rows["prompt_tokens_sd"], 0.5 * rows["prompt_tokens"])
+
+
+def test_along_compute_every_prompt_length_is_a_curve(different):
+    import matplotlib.pyplot as plt
+
+    at = bcl.grid(
+        task="task 0", llm="any", family="F", context_window=8192,
+        compute=[1e21, 1e22, 1e23], prompt_tokens=[500, 4000],
+    )  # fmt: skip
+    found = bcl.contrast(different, "technique", *NAMES, at=at)
+    ax = bcl.plots.plot_contrast(found, along="compute")[0]
+    curves = [line for line in ax.get_lines() if len(line.get_xdata()) == 3]
+    assert len({tuple(line.get_ydata()) for line in curves}) >= 2
+    for line in curves:
+        assert (np.diff(np.asarray(line.get_xdata(), dtype=float)) > 0).all()
+    plt.close(ax.figure)
+    everything = bcl.contrast(different, "technique", *NAMES)
+    with pytest.raises(SpecificationError, match=r"one for each of its prompt_tokens .*at=grid"):
+        bcl.plots.plot_contrast(everything, along="compute")

@@ -644,3 +644,36 @@ def test_on_real_items_that_hardly_anybody_solves_most_are_inside():
         found = law.predict(at).isel(obs_id=0)
         inside += bool(found["lower"] <= score <= found["upper"])
     assert inside >= 4
+
+
+def item_table(items):
+    return items.to_dataframe().reset_index().assign(prompt_tokens=900, context_window=4096)
+
+
+def test_observations_and_items_belong_together():
+    items = simulate_items(n_items=60, random_seed=3)
+    obs = item_observations(item_table(items))
+    other = obs.assign(task=("obs_id", np.full(obs.sizes["obs_id"], "other", dtype=object)))
+    with pytest.raises(bcl.ObservationError, match="no pass counts for what was observed: 'other'"):
+        DifficultyClusters(items=items, draws=60).fit(other, random_seed=1)
+    scaled = obs.assign(compute=obs["compute"] * 30)
+    with pytest.raises(bcl.ObservationError, match="another compute in `items`"):
+        DifficultyClusters(items=items, draws=60).fit(scaled, random_seed=1)
+
+
+def test_labels_of_digits_are_taken_letter_for_letter(tmp_path):
+    frame = item_table(simulate_items(n_items=20, random_seed=3))
+    numbers = {llm: f"{i:03d}" for i, llm in enumerate(dict.fromkeys(frame["llm"]))}
+    frame.assign(llm=frame["llm"].map(numbers)).to_csv(tmp_path / "items.csv", index=False)
+    obs = item_observations(tmp_path / "items.csv")
+    assert obs["llm"].values.tolist() == as_items(tmp_path / "items.csv")["llm"].values.tolist()
+
+
+def test_evaluations_of_two_checkpoints_do_not_share_their_noise(fits):
+    law = fits["published"]
+    rows = [AT[0] | {"llm": name} for name in ("one", "another")]
+    noisy, law_alone = (
+        law.predict(rows, kind=kind, samples=True)["samples"].values[0]
+        for kind in ("response", "law")
+    )
+    assert abs(np.corrcoef((noisy - law_alone).T)[0, 1]) < 0.6

@@ -147,11 +147,13 @@ class TestDesign:
     def test_a_chance_that_is_given_stays(self, stated):
         encoding = Encoding.of(as_observations(table(chance=0.25)), LEVELS)
         at = as_design(table(chance=stated))
-        assert encoding.with_chance(at) is at
-        moved = as_design(table())
+        with pytest.warns(UserWarning, match=r"where the fit has 0\.25"):
+            assert encoding.with_chance(at) is at
+        moved = as_observations(table())
         with xr.set_options(keep_attrs=True):
             moved = moved.assign(chance=moved["chance"] + 0.5)
-        assert (encoding.with_chance(moved)["chance"] == 0.5).all()
+        with pytest.warns(UserWarning, match=r"0\.5 is given, where the fit has 0\.25"):
+            assert (encoding.with_chance(moved)["chance"] == 0.5).all()
 
     def test_of_several_chances_one_must_be_given(self):
         rows = table()
@@ -164,7 +166,8 @@ class TestDesign:
         maths = as_design([row for row in table() if row["task"] == "maths"])
         assert (encoding.with_chance(maths)["chance"] == 0.0).all()
 
-    def test_chance_comes_along(self, encoding):
+    def test_chance_comes_along(self):
+        encoding = Encoding.of(as_observations(table(chance=0.25)), LEVELS)
         design = encoding.design(as_design(table(chance=0.25)), LawTerms())
         assert (design["chance"] == 0.25).all()
 
@@ -283,3 +286,17 @@ class TestInteractions:
         pairs = level_labels(obs, "task:llm")
         single = obs.isel(obs_id=np.unique(pairs.astype(str), return_index=True)[1])
         assert "task:llm" not in self.labels(single, "task", "llm", "task:llm")
+
+
+def test_no_two_pairs_of_labels_are_joined_to_the_same():
+    column = {name: ("obs_id", np.array(values, dtype=object)) for name, values in (
+        ("task", ["a | b", "a", "a"]), ("llm", ["c", "b | c", "b"])
+    )}  # fmt: skip
+    found = level_labels(xr.Dataset(column), "task:llm").tolist()
+    assert len(set(found)) == 3
+    assert found[2] == "a | b"
+
+
+def test_groups_that_are_no_names():
+    with pytest.raises(SpecificationError, match="groups=3 must be names of levels"):
+        parse_groups(3)

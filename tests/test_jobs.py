@@ -4,7 +4,7 @@ import time
 
 import joblib
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import bayes_ctxlaw as bcl
 from bayes_ctxlaw import jobs
@@ -63,3 +63,20 @@ def test_progress_goes_to_stderr(capsys):
     assert "2/2" in err
     jobs.run(later_is_quicker, {"a": (1,)})
     assert capsys.readouterr() == ("", "")
+
+
+def slept(before, after):
+    time.sleep(before)
+    first = blas_threads()
+    time.sleep(after)
+    return first, blas_threads()
+
+
+def test_threads_that_overlap_have_one_blas_thread_each_and_leave_as_many_as_there_were():
+    before = blas_threads()
+    with threadpool_limits(2, user_api="blas"):
+        with joblib.parallel_config(backend="threading", n_jobs=2):
+            found = jobs.run(slept, {"A": (0.0, 0.3), "B": (0.15, 0.6)})
+        assert blas_threads() <= {2} | before
+        assert 2 in blas_threads()
+    assert found == {name: ({1}, {1}) for name in "AB"}

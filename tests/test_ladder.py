@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import logging
 import sys
 
 import numpy as np
@@ -680,3 +681,44 @@ def test_light_import():
         "assert not {'pymc', 'pytensor', 'nutpie', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def falling_to_nothing():
+    """Simulated runs of tasks whose chance is 0 and whose smallest runs score hardly anything."""
+    rng, rows = np.random.default_rng(2), []
+    for task in ("q", "r"):
+        for i, c in enumerate(np.geomspace(1e19, 3e22, 9)):
+            loss = 0.5 + 0.8 * (c / 1e19) ** -0.2
+            rate = 0.02 + 0.7 / (1 + np.exp(6 * (loss - 0.8)))
+            row = {"task": task, "llm": f"m{i}", "compute": c, "n_items": 500, "task_loss": loss}
+            rows.append(row | {"score": rng.binomial(500, rate) / 500})
+    return pd.DataFrame(rows)
+
+
+def test_scores_stay_between_0_and_1_where_chance_is_0():
+    frame = falling_to_nothing()
+    frame["task_loss"] *= np.exp(0.005 * np.random.default_rng(3).standard_normal(len(frame)))
+    law = TaskLadder(variant="compute").fit(as_runs(frame), random_seed=1, **SMALL)
+    at = [{"task": "q", "llm": "n", "compute": c, "n_items": 500} for c in (1e17, 1e18, 1e21)]
+    for kind in ("law", "llm", "response"):
+        found = law.predict(at, kind=kind)
+        for name in ("lower", "mean", "median", "upper"):
+            assert ((found[name] >= 0) & (found[name] <= 1)).all(), (kind, name)
+
+
+def test_chains_that_do_not_agree_are_said(small, caplog, monkeypatch):
+    options = {"draws": 20, "tune": 5, "chains": 2, "random_seed": 1}
+    with caplog.at_level(logging.INFO):
+        TaskLadder().fit(small, progressbar=False, **options)
+    assert "Do not rely on its intervals" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+
+
+def test_compute_and_one_of_size_and_tokens_tell_the_other(small):
+    law = TaskLadder("least_squares", tokens_per_param=20, resamples=5).fit(small, random_seed=1)
+    row = {"task": "PIQA", "llm": "x", "compute": 1.68e23}
+    given = [{"n_params": 7e9}, {"train_tokens": 4e12}, {"n_params": 7e9, "train_tokens": 4e12}]
+    points = [law.predict([row | sizes])["point"].item() for sizes in given]
+    assert points[0] == pytest.approx(points[2])
+    assert points[1] == pytest.approx(points[2])
+    assert law.predict([row])["point"].item() != pytest.approx(points[2])

@@ -15,6 +15,7 @@ from bayes_ctxlaw.datasets import load_dataset
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.likelihoods import (
     COUNT_LIKELIHOODS,
+    FEWEST_BETA_ITEMS,
     LIKELIHOODS,
     add_likelihood,
     beta_concentration,
@@ -200,7 +201,7 @@ class TestChoice:
 
     @pytest.mark.parametrize("name", ["student_t", "normal", "beta"])
     def test_what_was_asked_for_is_taken(self, name):
-        assert choose_likelihood(table([0.25, 0.5], n_items=4), name) == name
+        assert choose_likelihood(table([0.25, 0.5], n_items=40), name) == name
 
     @pytest.mark.parametrize("name", COUNT_LIKELIHOODS)
     def test_counts_that_are_none_are_refused_with_their_rows(self, name):
@@ -291,9 +292,46 @@ class TestDrawing:
     @given(st.floats(0, 1), st.floats(0.001, 0.9), st.integers(2, 10**6), st.integers(0, 99))
     def test_every_score_lies_between_0_and_1(self, mean, phi, items, seed):
         for name in LIKELIHOODS:
+            if name == "beta" and items < FEWEST_BETA_ITEMS:
+                continue
             rng = np.random.default_rng(seed)
             shape = (5, 2)
             count = np.array([float(items), np.nan])
             scores = draw_scores(name, np.full(shape, mean), np.full(shape, phi), count, rng)
             assert scores.shape == shape
             assert ((scores >= 0) & (scores <= 1)).all()
+
+
+class TestCountsThatAreGiven:
+    ROWS = ((17210, 120), (50030, 960), (90010, 2000), (60047, 400))
+
+    def rows(self, **changes):
+        return as_observations(
+            [
+                {"task": "qa", "llm": "A", "compute": 8e22, "context_window": 8192,
+                 "n_items": 139600, "n_correct": k, "prompt_tokens": n}
+                | {name: value(k) for name, value in changes.items()}
+                for k, n in self.ROWS
+            ]
+        )  # fmt: skip
+
+    def test_a_score_rounded_beside_them_changes_nothing(self):
+        rounded = self.rows(score=lambda k: round(k / 139600, 3))
+        for obs in (self.rows(), rounded):
+            counts, distance = correct_counts(obs)
+            assert counts.tolist() == [k for k, _ in self.ROWS]
+            assert choose_likelihood(obs) == "beta_binomial"
+            assert distance.max() < 1e-9
+
+
+def test_a_beta_of_few_items_is_refused():
+    obs = load_dataset("montgomery2025").drop_vars("metric")
+    items = np.full(obs.sizes["obs_id"], 100.0)
+    assert choose_likelihood(obs.assign(n_items=("obs_id", items)), "beta") == "beta"
+    items[5] = 1
+    with pytest.raises(ObservationError, match=r"30 items .* 1 row\(s\) have fewer, the fewest 1"):
+        choose_likelihood(obs.assign(n_items=("obs_id", items)), "beta")
+    with pytest.raises(ObservationError, match="30 items"):
+        draw_scores(
+            "beta", np.array([0.3]), np.array([0.1]), np.array([2.0]), np.random.default_rng(1)
+        )

@@ -561,8 +561,13 @@ class TestDesign:
         as_design(table(compute=np.geomspace(1e22, 1e24, 6)))
 
     def test_takes_observations(self):
-        obs = as_observations(table())
+        obs = as_observations(table(chance=0.1))
         xr.testing.assert_identical(as_design(obs), obs)
+
+    def test_a_chance_that_is_not_given_is_left_to_the_fit(self):
+        obs = as_observations(table())
+        xr.testing.assert_identical(as_design(obs), obs.drop_vars("chance"))
+        assert "chance" not in as_design(table())
 
 
 def run_table(**changes):
@@ -641,7 +646,7 @@ class TestGrid:
     def test_scalars_make_one_point(self):
         at = grid(**POINT)
         assert at.sizes["obs_id"] == 1
-        assert at["chance"].item() == 0
+        assert "chance" not in at  # that of the task in a fit
 
     def test_last_argument_varies_fastest(self):
         at = grid(**POINT | {"task": ["b", "a"], "prompt_tokens": np.array([3, 1, 2])}, n_items=9)
@@ -796,3 +801,38 @@ def test_a_hundred_thousand_cells_pass_quickly():
     rng = np.random.default_rng(0)
     frame = table(n, score=rng.uniform(size=n), prompt_tokens=rng.uniform(1, 1e5, n), metric="F1")
     assert as_observations(frame).sizes["obs_id"] == n
+
+
+@pytest.mark.parametrize("name", ["draw", "chain", "axis", "level", "forecaster", "samples"])
+def test_names_that_predictions_use_are_refused(name):
+    row = {"score": 0.3, "task": "qa", "llm": "A", "compute": 8e22, "prompt_tokens": 120}
+    row |= {"context_window": 8192, name: 1}
+    with pytest.raises(ObservationError, match=f"`{name}` is a name that predictions have"):
+        as_observations([row])
+
+
+def test_a_prediction_is_points_to_predict_as_well():
+    at = grid(task="qa", llm="A", compute=8e22, context_window=8192, prompt_tokens=[100, 200])
+    values = {name: ("obs_id", [0.1, 0.2]) for name in ("mean", "median", "lower", "upper")}
+    draws = {"samples": (("chain", "draw", "obs_id"), np.zeros((2, 3, 2)))}
+    beyond = {"extrapolation": (("obs_id", "axis"), np.zeros((2, 2)))}
+    found = at.assign(values | draws | beyond).assign_attrs(prediction_kind="law")
+    xr.testing.assert_identical(as_design(found).drop_attrs(), at.drop_attrs())
+
+
+def test_large_whole_numbers_are_carried_as_they_are_or_refused():
+    base = [
+        {"score": s, "task": "qa", "llm": "A", "compute": 8e22, "prompt_tokens": n,
+         "context_window": 8192} for s, n in ((0.31, 120), (0.42, 960), (0.5, 2000))
+    ]  # fmt: skip
+    frame = pd.DataFrame(base)
+    large = [2**63 + 5, 2**64 - 1, 7]
+    for column in (np.array(large, np.uint64), pd.array(large, dtype="UInt64")):
+        assert as_observations(frame.assign(hash=column))["hash"].values.tolist() == large
+    flops = [84 * 10**21, 7, 9]
+    assert as_observations(frame.assign(total=flops))["total"].values.tolist() == [8.4e22, 7, 9]
+    blank = pd.array([2**53, None, 7], dtype="Int64")
+    assert as_observations(frame.assign(run=blank))["run"].values[0] == 2.0**53
+    for bad in (pd.array([2**60 + 1, None, 7], dtype="Int64"), [2**70, 2**60 + 1, 9]):
+        with pytest.raises(ObservationError, match="1 of them would change as floating numbers"):
+            as_observations(frame.assign(run=bad))

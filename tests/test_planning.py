@@ -579,3 +579,35 @@ def test_the_ranking_is_that_of_true_refits():
 @pytest.mark.parametrize("module", [_rows, _variance, evaluations, required, table])
 def test_examples_in_docstrings(module):
     assert doctest.testmod(module).failed == 0
+
+
+def test_blank_candidates_of_numbers_are_refused():
+    rows = pd.DataFrame([AT | {"prompt_tokens": n} for n in (100, 200, 300, 400)])
+    with pytest.raises(SpecificationError, match=r"`candidate` is blank in 2 row\(s\)"):
+        next_evaluation(LINEAR, rows.assign(candidate=[1, 1, np.nan, np.nan]), at=AT | RANGE)
+
+
+@pytest.fixture(scope="module")
+def rival():
+    obs = bcl.load_dataset("montgomery2025")
+    return bcl.rivals.LeastSquaresLaw(resamples=10).fit(obs, random_seed=1)
+
+
+ROW = {"task": "arithmetic reasoning", "llm": "Llama-2-7B-128k", "compute": 7.78e22}
+ROW |= {"context_window": 131072, "prompt_tokens": 5000, "n_items": 500}
+
+
+@pytest.mark.parametrize("given", ["rival", "a path"])
+def test_what_is_no_law_with_draws_of_parameters_is_refused(rival, given):
+    law, name = (rival, "LeastSquaresLaw") if given == "rival" else ("fit.nc", "str")
+    one = {k: v for k, v in ROW.items() if k != "prompt_tokens"}
+    with pytest.raises(SpecificationError, match=f"needs a fitted ContextLaw .* a {name}"):
+        required_context(law, 0.1, at=one)
+    with pytest.raises(SpecificationError, match=name):
+        next_evaluation(law, ROW, at=ROW)
+
+
+def test_curves_and_noise_that_are_not_paired_are_refused(rival):
+    """Of a bootstrap, a draw of the curves stands for several with noise."""
+    with pytest.raises(SpecificationError, match="not those of the curves without"):
+        next_evaluation(rival, ROW, at=ROW)

@@ -34,7 +34,7 @@ def law():
 @pytest.fixture
 def held_out():
     obs = observations()
-    score = obs["score"].values.copy()
+    score = 0.999 * obs["score"].values  # another evaluation
     score[0] = 1.0
     return fake_prediction(obs.assign(score=("obs_id", score)))
 
@@ -421,3 +421,21 @@ def test_the_demo_refuses_a_file_for_a_folder(tmp_path):
     (tmp_path / "taken").write_text("", encoding="utf-8")
     with pytest.raises(FileFormatError, match="cannot be made a folder"):
         run_demo(tmp_path / "taken")
+
+
+def test_held_out_must_be_a_prediction(tmp_path, law):
+    for given in (observations(), observations().to_dataframe()):
+        with pytest.raises(SpecificationError, match=r"held_out must be a prediction .*'median'"):
+            write_report(tmp_path / "r.html", law, held_out=given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_the_fit_are_not_called_held_out(tmp_path, law):
+    seen = fake_prediction(law.obs)
+    size = seen.sizes["obs_id"]
+    with pytest.raises(SpecificationError, match=rf"{size} of {size} row\(s\) of held_out are in"):
+        write_report(tmp_path / "r.html", law, held_out=seen)
+    score = seen["score"].values.copy()
+    score[1:] = np.clip(score[1:] + 0.01, 0, 1)
+    with pytest.raises(SpecificationError, match=rf"1 of {size} .* in the fit as well \(rows 0\)"):
+        write_report(tmp_path / "r.html", law, held_out=seen.assign(score=("obs_id", score)))

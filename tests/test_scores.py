@@ -241,3 +241,11 @@ def test_a_table_has_every_label_and_all_of_them():
     # Deviations add up to +1 for x and -1 for y: sqrt(2 / 1 * (1 + 1)) / 4.
     assert table.loc["all tasks", "mae_se"] == pytest.approx(0.5)
     assert scores.summarise(rows, "llm", "llm").index.tolist() == ["x", "y", "all"]
+
+
+def test_a_label_called_as_the_total_has_a_row_of_its_own():
+    rows = pd.DataFrame({"technique": ["all", "b", "all"], "llm": ["A", "B", "C"]})
+    rows[["absolute_error", "crps", "interval_score", "covered", "width"]] = 0.5
+    table = scores.summarise(rows, "technique", "llm")
+    assert table.index.tolist() == ["all", "b", "all"]
+    assert table["points"].tolist() == [2, 1, 3]

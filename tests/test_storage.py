@@ -160,3 +160,30 @@ class TestInterruption:
         with pytest.raises(FileFormatError, match="disk full"):
             write_fit(tmp_path / "fit.nc", tree(), CONFIG)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_attributes_may_be_anything(tmp_path):
+    odd = tree()
+    odd["posterior"].attrs |= {"config": {"a": 1}, "ok": True, "none": None, "n": 3}
+    odd["posterior"]["A_task"].attrs |= {"note": None, "units": "1"}
+    config = CONFIG | {"obs_attrs": {"sources": ["a"], "n": 3, "path": tmp_path.name}}
+    path = write_fit(tmp_path / "fit.nc", odd, config)
+    found, read = read_fit(path, "ContextLaw")
+    assert read["obs_attrs"] == config["obs_attrs"]
+    assert found["posterior"].attrs["config"] == "{'a': 1}"
+    assert found["posterior"].attrs["n"] == 3
+    assert found["posterior"]["A_task"].attrs == {"note": "None", "units": "1"}
+    assert odd["posterior"].attrs["config"] == {"a": 1}  # what was given stays as it is
+
+
+@pytest.mark.parametrize("path", [None, "", 3])
+def test_what_is_no_path(path):
+    with pytest.raises(FileFormatError, match="the path of a file is needed"):
+        read_fit(path, "ContextLaw")
+    with pytest.raises(FileFormatError, match="the path of a file is needed"):
+        write_fit(path, tree(), CONFIG)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(FileFormatError, match="is a folder"):
+        write_fit(tmp_path, tree(), CONFIG)

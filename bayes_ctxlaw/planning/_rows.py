@@ -14,7 +14,8 @@ from bayes_ctxlaw._tables import read_table
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
 from bayes_ctxlaw.observations import checked, grid, text_columns
-from bayes_ctxlaw.schema import LABELS, NUMBERS, OBS_DIM, is_assumed
+from bayes_ctxlaw.predict import check_law
+from bayes_ctxlaw.schema import LABELS, NUMBERS, OBS_DIM
 
 OUTCOMES = ("score", "n_correct")
 
@@ -77,6 +78,7 @@ def check_draws(law: Any) -> None:
     ------
     SpecificationError
     """
+    check_law(law, "a plan", "predict")
     if "samples" not in inspect.signature(law.predict).parameters:
         raise SpecificationError(
             f"a {type(law).__name__} cannot be planned with: its predict has no argument "
@@ -96,8 +98,6 @@ def settings(design: xr.Dataset, variable: str) -> tuple[pd.DataFrame, np.ndarra
     Scores, what follows from the variable and what is merely carried along are left out.
     """
     out = {variable, *OUTCOMES, *FOLLOWS[variable]}
-    if is_assumed(design["chance"].values, design["chance"].attrs):
-        out.add("chance")  # the law knows that of its tasks, and a table no attributes
     names = [n for n in (*LABELS, *NUMBERS) if n in design and n not in out]
     frame = design[names].to_dataframe().reset_index(drop=True)
     number = frame.groupby(names, sort=False, dropna=False).ngroup().to_numpy()

@@ -154,9 +154,11 @@ def _members(rows: xr.Dataset) -> dict[str, np.ndarray]:
         frame = rows[[n for n in (*LABELS, *NUMBERS) if n in rows]].to_dataframe()
         names = names_of(frame.reset_index(drop=True), always=("prompt_tokens",))
         return {name: np.array([i]) for i, name in enumerate(names)}
-    labels = rows["candidate"].values.astype(str)
-    if (np.char.strip(labels) == "").any():
-        empty = np.flatnonzero(np.char.strip(labels) == "")
+    given = pd.Series(rows["candidate"].values)
+    labels = given.astype(str).to_numpy(dtype=str)
+    blank = given.isna().to_numpy() | (np.char.strip(labels) == "")
+    if blank.any():
+        empty = np.flatnonzero(blank)
         raise SpecificationError(
             f"`candidate` is blank in {len(empty)} row(s) of the candidates, the first is row "
             f"{empty[0]}. Name every row, or leave the column out: then each is one by itself."
@@ -215,6 +217,11 @@ def _reductions(
         # own rows in one part, where noise is independent.
         drawn = law.predict(design, kind="response", samples=True, **options)["samples"]
         scores = drawn.transpose("chain", "draw", OBS_DIM).values
+        if scores.shape[:2] != target.shape[:2]:
+            raise SpecificationError(
+                f"a {type(law).__name__} cannot be planned with: its draws with an evaluation's "
+                "noise are not those of the curves without. Use a ContextLaw."
+            )
         first = 0
         for own in part:
             found.append(explained(target, scores[..., first : first + len(own)]))

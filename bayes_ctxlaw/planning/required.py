@@ -19,7 +19,7 @@ from bayes_ctxlaw.planning._rows import (
     with_rows,
 )
 from bayes_ctxlaw.planning._search import STATES, Wanted, search
-from bayes_ctxlaw.predict import fault_of_probability, faults_of_options
+from bayes_ctxlaw.predict import check_law, fault_of_probability, faults_of_options
 from bayes_ctxlaw.schema import OBS_DIM, SCHEMA
 
 DECADES_OF_COMPUTE = 3
@@ -175,7 +175,8 @@ def required_compute(
 def _required(law: Any, wanted: Wanted, at: Any) -> xr.Dataset:
     _check(wanted)
     check_draws(law)
-    if getattr(law, "obs", None) is None:
+    check_law(law, "a plan", "obs")
+    if law.obs is None:
         raise NotFittedError("this law has no posterior yet: call law.fit(obs) first.")
     design, given = read_points(at, "at", without=wanted.variable)
     rows, group = settings(design, wanted.variable)

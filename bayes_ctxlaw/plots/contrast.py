@@ -77,10 +77,24 @@ def plot_contrast(
     titles = [None] if panels is None else list(dict.fromkeys(rows[panels]))
     split = [
         name
-        for name in ("task", "family", "technique", "llm", "compute", "context_window")
+        for name in (
+            "task",
+            "family",
+            "technique",
+            "llm",
+            "compute",
+            "prompt_tokens",
+            "context_window",
+        )
         if name in rows and name not in (along, panels) and rows[name].nunique() > 1
     ]
     keys = [()] if not split else list(dict.fromkeys(map(tuple, rows[split].to_numpy().tolist())))
+    if len(keys) > _style.MAX_COLOURS:
+        raise SpecificationError(
+            f"along {along} the contrast has {len(keys)} curves, one for each of its "
+            f"{' and '.join(split)}; at most {_style.MAX_COLOURS} can be told apart. Make the "
+            "contrast at fewer points: at=grid(...)."
+        )
     shades = _style.colours(len(keys), False, " and ".join(split) or along)
     drawn, new = _axes.panel_axes(len(titles), axes)
     rope = found.attrs.get("rope")

@@ -10,6 +10,7 @@ from pathlib import Path
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import BayesCtxlawError, FileFormatError, SpecificationError
 from bayes_ctxlaw.jobs import progress
+from bayes_ctxlaw.output import as_path
 
 ON_ERROR = ("raise", "skip")
 _SHOWN = 10  # faults of files named in one message
@@ -47,7 +48,7 @@ class Folder:
             raise SpecificationError(
                 f"on_error={on_error!r}; allowed are {' and '.join(map(repr, ON_ERROR))}."
             )
-        given = Path(path)
+        given = as_path(path)
         wanted = " or ".join(endings)
         if given.is_dir():
             self.root = given

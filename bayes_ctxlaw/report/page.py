@@ -10,17 +10,19 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw._html import page, paragraph, picture, section
 from bayes_ctxlaw.confounding import confounding
-from bayes_ctxlaw.errors import NotFittedError
+from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.judgement import convergence, held_out_sentence, verdict
 from bayes_ctxlaw.output import written_whole
-from bayes_ctxlaw.predict import check_options
+from bayes_ctxlaw.predict import check_law, check_options
 from bayes_ctxlaw.report import designs, pictures, sections
 from bayes_ctxlaw.report.reproduce import reproduction
+from bayes_ctxlaw.schema import OBS_DIM, PREDICTED
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def write_report(
     law : ContextLaw
         Fitted. Its ``idata`` gets the groups that ``law.review`` adds.
     held_out : xr.Dataset, optional
-        Prediction at observations that were not in the fit, with their ``score``.
+        Prediction at observations that were not in the fit, with their ``score``: what
+        ``law.predict(observations)`` returns.
     figures : iterable of Figure
         Further PNG files, put into the page.
     settings : mapping, optional
@@ -85,7 +88,7 @@ def write_report(
     NotFittedError
         The law has not been fitted.
     SpecificationError
-        `ci_prob` is out of range.
+        `ci_prob` is out of range, or `held_out` is no prediction or holds rows of the fit.
     FileFormatError
         The page cannot be written.
 
@@ -97,9 +100,12 @@ def write_report(
     ...
     bayes_ctxlaw.errors.NotFittedError: there is nothing to report yet: call law.fit(obs) first.
     """
+    check_law(law, "a report", "review")
     if law.idata is None:
         raise NotFittedError("there is nothing to report yet: call law.fit(obs) first.")
     check_options("response", ci_prob, "error")
+    if held_out is not None:
+        _check_held_out(law.obs, held_out)
     checks = convergence(law.idata)
     head = f"<h1>{html.escape(title)}</h1>\n"
     if held_out is not None:
@@ -118,6 +124,32 @@ def write_report(
             page(title, "\n".join([head, f"<nav>{links}</nav>", *body])), encoding="utf-8"
         )
     return Path(path)
+
+
+def _check_held_out(obs: xr.Dataset, held_out: Any) -> None:
+    """Refuse what is no prediction, and rows that the fit saw: the page calls them held out."""
+    given = held_out if isinstance(held_out, xr.Dataset) else ()
+    missing = [name for name in ("score", "median", "lower", "upper") if name not in given]
+    if missing:
+        raise SpecificationError(
+            "held_out must be a prediction at observations with a score, as law.predict("
+            f"observations) returns; it has no {', '.join(map(repr, missing))}."
+        )
+    # By all that both say of a row: replicates differ in something, or observations refuse them.
+    names = [n for n in obs.data_vars if n in held_out and n not in PREDICTED]
+    seen, rows = (
+        list(ds[names].to_dataframe()[names].astype(str).itertuples(index=False, name=None))
+        for ds in (obs, held_out)
+    )
+    known = set(seen)
+    again = np.flatnonzero([row in known for row in rows])
+    if again.size:
+        shown = ", ".join(str(held_out[OBS_DIM].values[i]) for i in again[:5])
+        raise SpecificationError(
+            f"{again.size} of {len(rows)} row(s) of held_out are in the fit as well (rows {shown}"
+            f"{', …' if again.size > 5 else ''}). Leave them out of one of the two: what a fit saw "
+            "does not test it."
+        )
 
 
 def _parts(

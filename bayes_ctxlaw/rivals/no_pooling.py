@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.encoding import Encoding, level_labels
-from bayes_ctxlaw.errors import NotFittedError
+from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.jobs import named
 from bayes_ctxlaw.likelihoods import draw_scores, item_counts
 from bayes_ctxlaw.observations import as_design, as_observations
@@ -56,6 +56,11 @@ class NoPoolingLaw:
 
     def __init__(self, **options: Any) -> None:
         plain_law("NoPoolingLaw", options)  # refuses now what it would refuse in the fit
+        if options.get("discrepancy", "none") == "prompt_tokens":
+            raise SpecificationError(
+                "NoPoolingLaw has no discrepancy='prompt_tokens': a task by itself cannot tell its "
+                "own law from straying from it. Leave it out, or use ContextLaw."
+            )
         self.options = options
         self.laws: dict[str, ContextLaw] = {}
         self.idata: xr.DataTree | None = None

@@ -133,7 +133,7 @@ class Backtest:
             faults.append(f"score={score!r} is not one of {choices}")
         if faults:
             raise SpecificationError("; ".join(faults) + ".")
-        found = {}
+        labels, found = [], []
         base = self._rows(reference)
         for name in self._names:
             if name == reference:
@@ -142,11 +142,10 @@ class Backtest:
             rows["difference"] = rows[MEASURES[score]] - base[MEASURES[score]]
             for label, group in [*rows.groupby(by, sort=False), (all_of(by), rows)]:
                 values, clusters = group["difference"].to_numpy(), group[cluster].to_numpy()
-                found[name, label] = mean_and_error(values, clusters)
-        index = pd.MultiIndex.from_tuples(found, names=["forecaster", by])
-        return pd.DataFrame(
-            list(found.values()), index=index, columns=["difference", "difference_se"]
-        )
+                labels.append((name, label))
+                found.append(mean_and_error(values, clusters))
+        index = pd.MultiIndex.from_tuples(labels, names=["forecaster", by])
+        return pd.DataFrame(found, index=index, columns=["difference", "difference_se"])
 
     @property
     def notes(self) -> list[str]:

@@ -362,14 +362,15 @@ def summarise(rows: pd.DataFrame, by: str, cluster: str) -> pd.DataFrame:
     [2.0, 0.2, 0.1]
     """
     groups = [*rows.groupby(by, sort=False), (all_of(by), rows)]
-    found = {}
-    for label, group in groups:
+    found = []
+    for _, group in groups:
         of_cluster = group[cluster].to_numpy()
-        found[label] = {"points": len(group), "clusters": group[cluster].nunique()}
+        found.append({"points": len(group), "clusters": group[cluster].nunique()})
         for measure, variable in MEASURES.items():
             mean, error = mean_and_error(group[variable].to_numpy(), of_cluster)
-            found[label] |= {measure: mean, f"{measure}_se": error}
-    table = pd.DataFrame.from_dict(found, orient="index").rename_axis(by)
+            found[-1] |= {measure: mean, f"{measure}_se": error}
+    # A list: a label may be the same as that of all together.
+    table = pd.DataFrame(found, index=pd.Index([label for label, _ in groups], name=by))
     return table.astype({"points": int, "clusters": int})
 
 

@@ -106,18 +106,22 @@ def simulate_and_rank(task: Task, index: int, path: Path | None) -> dict[str, An
         seeds = seeds_of(task.seed, index, redrawn)
         truth = prior_draws(task.simulator, task.encoding, 1, np.random.default_rng(seeds[0]))
         scores = simulate_scores(task.simulator, task.encoding, truth, task.design, int(seeds[1]))
-        obs = task.design.assign(score=(OBS_DIM, scores[0]))
+        # The metric is of the scores that were observed, and replicates may come out equal.
+        obs = task.design.drop_vars("metric", errors="ignore").assign(
+            score=(OBS_DIM, scores[0]), simulated_row=(OBS_DIM, np.arange(len(scores[0])))
+        )
         law = copy.deepcopy(task.law)  # threads, and a serial run, share the one given
         try:
             thin, checks = _fit(law, obs, task.sizes, int(seeds[2]))
-        except ObservationError:
+        except ObservationError as error:
+            refusal = error
             # A verdict on the data alone: drawing anew conditions on the data, and on no parameter.
             continue
         break
     else:
         raise SpecificationError(
-            f"none of {_MOST_REDRAWS} data sets simulated from the prior could be fitted: their "
-            "scores are all equal, or else at fault. Check the priors against the design."
+            f"none of {_MOST_REDRAWS} data sets simulated from the prior could be fitted; of the "
+            f"last: {refusal} Check the priors against the design."
         )
     if law.encoding != task.encoding:
         raise AssertionError("the fit has other references or labels than the simulation")

@@ -170,7 +170,8 @@ class DifficultyClusters:
         for name in dict.fromkeys(tasks.tolist()):
             part = task_items(self.items, name)
             seen = set(llms[tasks == name])
-            absent = sorted(seen - set(part["llm"].values))
+            known = part["llm"].values if part.sizes["item"] else ()
+            absent = sorted(seen - set(known))
             if absent:
                 faults.append(f"{name!r} by {', '.join(map(repr, absent))}")
             chosen[name] = part.isel(llm=np.isin(part["llm"].values, [*seen, *self.anchors]))
@@ -179,7 +180,23 @@ class DifficultyClusters:
                 f"`items` has no pass counts for what was observed: {'; '.join(faults)}. Add them, "
                 "or leave these observations out."
             )
+        self._check_compute(obs)
         return chosen
+
+    def _check_compute(self, obs: xr.Dataset) -> None:
+        """Refuse checkpoints whose compute is another one in `items`."""
+        own = dict(zip(self.items["llm"].values, self.items["compute"].values, strict=True))
+        compute = dict(zip(level_labels(obs, "llm"), obs["compute"].values, strict=True))
+        faults = [
+            f"{llm!r} has {value:g} FLOPs and {own[llm]:g} in `items`"
+            for llm, value in compute.items()
+            if not np.isclose(value, own[llm], rtol=1e-6, atol=0.0)
+        ]
+        if faults:
+            raise ObservationError(
+                f"checkpoints have another compute in `items`: {'; '.join(faults)}. Correct one of "
+                "the two."
+            )
 
     def _data(self, chosen: dict[str, xr.Dataset]) -> dict[str, TaskData]:
         """Counts by task, anchors apart; enough sizes of the others."""

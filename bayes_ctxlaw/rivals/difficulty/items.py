@@ -14,6 +14,7 @@ from bayes_ctxlaw._tables import read_table
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.aggregation import aggregate_items
 from bayes_ctxlaw.errors import SpecificationError
+from bayes_ctxlaw.observations import text_columns
 
 COLUMNS = ("task", "llm", "compute", "item", "n_correct", "n_samples")
 """Columns of a table of pass counts; all are required."""
@@ -275,7 +276,8 @@ def item_observations(data: Any, **column_names: str) -> xr.Dataset:
     """
     own = {name: column for name, column in column_names.items() if name in COLUMNS}
     as_items(data, **own)
-    table = read_table(data, frozenset(column_names.values()))
+    text = text_columns(column_names) | {own.get(name, name) for name in ("task", "llm", "item")}
+    table = read_table(data, text)
     frame = table.frame.rename(columns={column: name for name, column in own.items()})
     frame["score"] = frame["n_correct"].astype(float) / frame["n_samples"].astype(float)
     rest = {name: column for name, column in column_names.items() if name not in COLUMNS}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
 from bayes_ctxlaw.rivals.difficulty.curves import fit_curve, weighted_mean
@@ -86,5 +88,6 @@ class PublishedTask:
             return score
         samples = self.data.samples[-1]
         variance = score * (1.0 - score) * (1.0 / samples).sum() / len(samples) ** 2
-        noise = np.random.default_rng([seed, 1]).standard_normal(len(score))
-        return np.clip(score + np.sqrt(variance) * noise, 0.0, 1.0)
+        rng = np.random.default_rng([seed, 1, zlib.crc32(llm.encode())])
+        noise = np.sqrt(variance) * rng.standard_normal(len(score))
+        return np.clip(score + noise, 0.0, 1.0)

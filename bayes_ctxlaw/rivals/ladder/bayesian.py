@@ -122,6 +122,8 @@ class BayesianFit:
                 )
             score = _score_of_loss(own, z)
             edge = _score_of_loss(own, np.full_like(z, self.references.lowest[task]))
+        # A floor below chance may lie below 0 where chance does not lie far above it.
+        score, edge = np.clip(score, 0.0, 1.0), np.clip(edge, 0.0, 1.0)
         if kind == "law":
             return score
         return self._scattered(own, score, edge, items, kind, rng)

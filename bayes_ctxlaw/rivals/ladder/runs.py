@@ -196,6 +196,9 @@ def place(at: xr.Dataset, runs: Runs, by_compute: bool, tokens_per_param: float 
     compute = at["compute"].values.astype(float)
     blank = np.full(len(compute), np.nan)
     n, d = (at[v].values.astype(float).copy() if v in at else blank.copy() for v in AXES[1:])
+    # Compute and one of the two tell the other.
+    n = np.where(np.isnan(n), compute / (6.0 * d), n)
+    d = np.where(np.isnan(d), compute / (6.0 * n), d)
     unknown = np.isnan(n) | np.isnan(d)
     if tokens_per_param is not None:
         n[unknown] = np.sqrt(compute[unknown] / (6.0 * tokens_per_param))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -14,6 +15,7 @@ import xarray as xr
 
 from bayes_ctxlaw.encoding import level_labels
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
+from bayes_ctxlaw.judgement import convergence, verdict
 from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.predict import check_options, summarise
 from bayes_ctxlaw.rivals._bootstrap import check_bootstrap
@@ -23,6 +25,8 @@ from bayes_ctxlaw.rivals.ladder.graph import FORMS
 from bayes_ctxlaw.rivals.ladder.published import NOISES, VARIANTS, PublishedFit, fit_published
 from bayes_ctxlaw.rivals.ladder.runs import Place, Runs, place, read_runs
 from bayes_ctxlaw.seeds import root_seed, seed_or
+
+_LOG = logging.getLogger(__name__)
 
 METHODS = {"bayes": tuple(FORMS), "least_squares": tuple(VARIANTS)}
 
@@ -198,6 +202,9 @@ class TaskLadder:
         if self.idata is not None and "interrupted" in self.idata.attrs:
             # It goes on as an interruption, so that a loop of fits ends as well.
             raise KeyboardInterrupt(f"{self.idata.attrs['interrupted']}, in `idata`.")
+        if self.idata is not None and not (checks := convergence(self.idata))["passed"].all():
+            # Who watches the progress should be told how it ended.
+            _LOG.log(logging.WARNING if progressbar else logging.INFO, verdict(checks))
         return self
 
     @property
