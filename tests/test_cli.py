@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from bayes_ctxlaw._version import __version__
 from bayes_ctxlaw.cli import app
-from bayes_ctxlaw.cli._common import column_names
+from bayes_ctxlaw.cli._common import column_names, say_warnings
 from bayes_ctxlaw.cli.predict import grid_axes
 from bayes_ctxlaw.demo import FILES, QUICK
 from bayes_ctxlaw.errors import FileFormatError
@@ -479,3 +480,14 @@ def test_datasets_refuses_unknown_names_and_a_file_without_a_name():
     assert "There is no bundled data set 'helmet'" in unknown.stderr
     assert "give its file to fit or backtest" in unknown.stderr
     assert run("datasets", "--out", "h.csv").exit_code == 2
+
+
+def test_warnings_are_told_without_a_line_of_code(monkeypatch, capsys):
+    others = []
+    monkeypatch.setattr(warnings, "showwarning", lambda *given: others.append(given))
+    say_warnings()
+    warnings.showwarning(UserWarning("`chance` differs."), UserWarning, "x.py", 3)
+    other = DeprecationWarning("old."), DeprecationWarning, "x.py", 3
+    warnings.showwarning(*other)
+    assert capsys.readouterr().err == "Warning: `chance` differs.\n"
+    assert others == [other]

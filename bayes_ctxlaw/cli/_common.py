@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -140,6 +141,19 @@ def _sentence(text: str) -> str:
 def say(text: str) -> None:
     """Tell on stderr what is being done."""
     ERR.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_warnings() -> None:
+    """Tell warnings of the package as `say` does, without the line of code they come from."""
+    shown = warnings.showwarning
+
+    def told(message: Any, category: type[Warning], filename: str, lineno: int, *more: Any) -> None:
+        if category is UserWarning:
+            say(f"Warning: {message}")
+        else:
+            shown(message, category, filename, lineno, *more)
+
+    warnings.showwarning = told
 
 
 def report_file(path: Path, meaning: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bayes_ctxlaw._version import __version__
-from bayes_ctxlaw.cli._common import OUT, SETTINGS
+from bayes_ctxlaw.cli._common import OUT, SETTINGS, say_warnings
 from bayes_ctxlaw.cli._defects import report_defects
 from bayes_ctxlaw.cli.backtest import backtest
 from bayes_ctxlaw.cli.contrast import contrast
@@ -67,4 +67,5 @@ def main() -> None:
     # Not app(): that would put typer's own hook in the place of ours.
     command = typer.main.get_command(app)
     report_defects()
+    say_warnings()
     command()
