@@ -154,6 +154,9 @@ def check_references(references: Mapping[str, float] | None) -> dict[str, float]
     return checked
 
 
+_SAME_CHANCE = 1e-3  # 0.333 is a third
+
+
 def level_labels(ds: xr.Dataset, level: str) -> np.ndarray:
     """Label of every row for a level, as an object array of str; interactions are joined."""
     parts = [ds[part].values.astype(str) for part in level.split(":")]
@@ -372,7 +375,7 @@ class Encoding:
         """Guessing scores the same in all evaluations of a task, unless it was changed."""
         fitted = np.array([self.chance.get(task) for task in tasks], dtype=float)
         # A task that the fit never saw, or with several levels there, has none here.
-        other = np.isfinite(fitted) & (levels != fitted)
+        other = np.isfinite(fitted) & ~np.isclose(levels, fitted, rtol=0.0, atol=_SAME_CHANCE)
         if other.any():
             first = np.flatnonzero(other)[0]
             warnings.warn(

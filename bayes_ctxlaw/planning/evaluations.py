@@ -188,7 +188,7 @@ def _costs(rows: xr.Dataset, members: Mapping[str, np.ndarray], cost: str | None
         if bad.size:
             raise SpecificationError(
                 f"the column `{cost}` of the candidates must hold numbers above 0; row {bad[0]} "
-                f"holds {rows[cost].values[bad[0]]!r} ({bad.size} such row(s))."
+                f"holds {rows[cost].values.tolist()[bad[0]]!r} ({bad.size} such row(s))."
             )
     return np.array([each[own].sum() for own in members.values()])
 
@@ -285,7 +285,7 @@ def _labelled(
 def _sentence(out: xr.Dataset) -> str:
     count, places, unit = out.sizes["candidate"], out.sizes[OBS_DIM], out.attrs["cost_unit"]
     able = out.isel(candidate=np.flatnonzero(out["affordable"].values))
-    text = f"There are {count} candidates. "
+    text = f"There {'is 1 candidate' if count == 1 else f'are {count} candidates'}. "
     if "budget" in out.attrs:
         budget = number(out.attrs["budget"])
         text = f"{able.sizes['candidate']} of {count} candidates cost at most {budget} {unit}. "
