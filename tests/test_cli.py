@@ -435,6 +435,12 @@ def test_predictions_as_json_need_no_file(saved):
 
 def test_report_of_a_saved_fit(saved, scores):
     names = ["--map", "llm=model", "--map", "prompt_tokens=n_pmt"]
+    own = run("report", saved, "--out", "r.html", "--held-out", scores, *names)
+    assert own.exit_code == 1
+    assert "16 of 16 row(s) of held_out are in the fit as well" in plain(own.stderr)
+    new = pd.read_csv(scores).assign(score=lambda frame: 0.999 * frame["score"])
+    scores = "new.csv"
+    new.to_csv(scores, index=False)
     result = run("report", saved, "--out", "r.html", "--title", "Own", "--held-out", scores, *names)
     assert result.exit_code == 0, result.stderr
     page = Path("r.html").read_text(encoding="utf-8")

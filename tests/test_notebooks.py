@@ -93,12 +93,16 @@ def test_the_committed_notebook_was_executed_from_top_to_bottom(path):
     assert pictures(notebook) >= 2
 
 
-# 05 compiles three ladders and takes as long as any two others: make test-slow runs it.
+# 03 makes two backtests of all rivals, and 05 of ladders: make test-slow runs them. What they call
+# is tested elsewhere, and their committed outputs here.
+SLOW = ("03", "05")
+
+
 @pytest.mark.parametrize(
     "path",
     [
         pytest.param(
-            path, marks=pytest.mark.slow if path.stem.startswith("05") else (), id=path.stem
+            path, marks=pytest.mark.slow if path.stem.startswith(SLOW) else (), id=path.stem
         )
         for path in NOTEBOOKS
     ],

@@ -590,7 +590,7 @@ def test_blank_candidates_of_numbers_are_refused():
 @pytest.fixture(scope="module")
 def rival():
     obs = bcl.load_dataset("montgomery2025")
-    return bcl.rivals.LeastSquaresLaw(resamples=10).fit(obs, random_seed=1)
+    return bcl.rivals.ComputeOnlyLaw(resamples=10).fit(obs, random_seed=1)
 
 
 ROW = {"task": "arithmetic reasoning", "llm": "Llama-2-7B-128k", "compute": 7.78e22}
@@ -599,7 +599,7 @@ ROW |= {"context_window": 131072, "prompt_tokens": 5000, "n_items": 500}
 
 @pytest.mark.parametrize("given", ["rival", "a path"])
 def test_what_is_no_law_with_draws_of_parameters_is_refused(rival, given):
-    law, name = (rival, "LeastSquaresLaw") if given == "rival" else ("fit.nc", "str")
+    law, name = (rival, "ComputeOnlyLaw") if given == "rival" else ("fit.nc", "str")
     one = {k: v for k, v in ROW.items() if k != "prompt_tokens"}
     with pytest.raises(SpecificationError, match=f"needs a fitted ContextLaw .* a {name}"):
         required_context(law, 0.1, at=one)
