@@ -553,3 +553,9 @@ def test_examples_in_the_docstrings():
     for found in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{found.name}")
         assert doctest.testmod(module).failed == 0, found.name
+
+
+def test_a_task_by_itself_cannot_stray_from_its_own_law():
+    with pytest.raises(bcl.SpecificationError, match="NoPoolingLaw has no discrepancy"):
+        bcl.rivals.NoPoolingLaw(discrepancy="prompt_tokens")
+    bcl.rivals.NoPoolingLaw(discrepancy="none")

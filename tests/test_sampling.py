@@ -112,3 +112,11 @@ def test_interrupted_when_they_go_on_all_draws_are_kept_of_as_many_steps_as_ther
     assert 3 <= found.attrs["thin"] < 1000
     assert found["posterior"].sizes["draw"] == 20
     assert found["posterior"]["mu_A"].notnull().all()
+
+
+@pytest.mark.parametrize("target", ["x", None, 0.0, 1.0])
+def test_a_target_that_is_no_probability(target):
+    with pytest.raises(
+        bcl.SpecificationError, match=r"draws=2 .*; target_accept=.* between 0 and 1"
+    ):
+        sampling.check_size(draws=2, tune=1, chains=1, target_accept=target)

@@ -141,8 +141,7 @@ def _check_held_out(obs: xr.Dataset, held_out: Any) -> None:
         list(ds[names].to_dataframe()[names].astype(str).itertuples(index=False, name=None))
         for ds in (obs, held_out)
     )
-    known = set(seen)
-    again = np.flatnonzero([row in known for row in rows])
+    again = np.flatnonzero(pd.Series(rows).isin(set(seen)))
     if again.size:
         shown = ", ".join(str(held_out[OBS_DIM].values[i]) for i in again[:5])
         raise SpecificationError(

@@ -114,8 +114,8 @@ def simulate_and_rank(task: Task, index: int, path: Path | None) -> dict[str, An
         try:
             thin, checks = _fit(law, obs, task.sizes, int(seeds[2]))
         except ObservationError as error:
-            refusal = error
             # A verdict on the data alone: drawing anew conditions on the data, and on no parameter.
+            refusal = error
             continue
         break
     else:
