@@ -138,9 +138,11 @@ class ContextLaw:
         self.likelihood = likelihood
         if likelihood != "auto":
             choose_likelihood(_no_rows(), likelihood)
+        # What the terms do not have has no effects, and a level without any is none.
         self.levels = {
-            level: tuple(p for p in parameters if p in self.terms.parameters)
+            level: found
             for level, parameters in parse_groups(groups).items()
+            if (found := tuple(p for p in parameters if p in self.terms.parameters))
         }
         may_stray = self.terms.discrepancy != "none"
         self.priors = resolve_priors(self.levels, priors, self.terms.parameters, may_stray)

@@ -365,11 +365,14 @@ def _parameters(
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Parameters of the two sides: of the average task, and of each."""
 
+    def averaged(pairs: list[Any], side: int) -> dict[str, np.ndarray]:
+        names = pairs[0][side]
+        return {name: np.mean([pair[side][name] for pair in pairs], axis=0) for name in names}
+
     def summed_up(pairs: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]) -> xr.Dataset:
         both = []
         for side in (0, 1):
-            names = pairs[0][side]
-            total = {name: np.mean([pair[side][name] for pair in pairs], axis=0) for name in names}
+            total = averaged(pairs, side)
             own = {name: natural(name, value) for name, value in total.items()}
             if "delta" in own:
                 own["window"] = np.exp(own["delta"])
@@ -378,7 +381,8 @@ def _parameters(
         table = summary.table(a.T, b.T) | _ratios(list(own), a, b, summary)
         return summary.labelled(table, ("parameter",)).assign_coords(parameter=list(own))
 
-    every = [pair for pairs in by_task.values() for pair in pairs]
+    # Every task counts once, however many families or windows its rows have.
+    every = [(averaged(pairs, 0), averaged(pairs, 1)) for pairs in by_task.values()]
     each = xr.concat([summed_up(pairs) for pairs in by_task.values()], "task")
     return summed_up(every), each.assign_coords(task=list(by_task))
 

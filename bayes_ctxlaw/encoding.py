@@ -344,7 +344,10 @@ class Encoding:
             # A blank spread means unknown: the law then takes the cell at its mean length.
             sd = np.nan_to_num(ds["prompt_tokens_sd"].values.astype(float), nan=0.0)
             design["tokens_sd"] = sd
-            design["w_sd"] = np.sqrt(np.log1p((sd / tokens) ** 2))
+            variance = np.log1p((sd / tokens) ** 2)
+            # Lengths are log-normal, and the mean of their logarithm is below that of their mean.
+            design["w"] = design["w"] - variance / 2.0
+            design["w_sd"] = np.sqrt(variance)
         return design
 
     def with_chance(self, ds: xr.Dataset) -> xr.Dataset:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import PARAMETERS
+from bayes_ctxlaw.likelihoods import exact_scores
 
 MAX_R_HAT = 1.01
 ESS_PER_CHAIN = 100
@@ -181,6 +182,7 @@ def held_out_scores(prediction: xr.Dataset) -> pd.DataFrame:
             f"{unscored} of {len(rows)} predictions have no score to compare with; select those "
             "that have one."
         )
+    rows["score"] = exact_scores(prediction)
     rows["covered"] = inside(prediction)
     rows["mean_absolute_error"] = (rows["score"] - rows["median"]).abs()
     rows["mean_width"] = rows["upper"] - rows["lower"]
@@ -195,7 +197,7 @@ def held_out_scores(prediction: xr.Dataset) -> pd.DataFrame:
 
 def inside(prediction: xr.Dataset) -> np.ndarray:
     """Which observed scores lie inside their interval, ends included."""
-    score = prediction["score"].values
+    score = exact_scores(prediction)
     return (score >= prediction["lower"].values) & (score <= prediction["upper"].values)
 
 

@@ -485,7 +485,7 @@ def log_penalty(
     Parameters
     ----------
     log_ratio : array or tensor
-        w = log(prompt tokens / context window).
+        w = log(prompt tokens / context window); its mean over the prompts of a cell.
     kappa : array or tensor
         Penalty sharpness, per unit of w. Used by ``"log_logistic"``.
     delta : array or tensor

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import bdtr, betainc, betaln, gammaln, log_ndtr, ndtr, xlog1py, xlogy
+from scipy.special import bdtr, betainc, betaln, gammaln, log_ndtr, ndtr, ndtri, xlog1py, xlogy
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
@@ -39,6 +39,7 @@ _EDGE = 1e-6  # keeps a count's P off 0 and 1, so that no count is impossible
 _LEAST_PHI = 1e-5  # overdispersion that log gammas can still tell from none
 _ROUNDING = 5e-4  # half a unit of a score printed to three decimals
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+_LEAST_PLACE = 1e-9  # a residual of six standard deviations
 FEWEST_BETA_ITEMS = 30
 _UNKNOWN_ITEMS = 1000.0  # edge correction where the number of items is unknown
 
@@ -64,6 +65,49 @@ def correct_counts(obs: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
         known = np.isfinite(given) & np.isfinite(items)
         counts, distance = np.where(known, given, counts), np.where(known, 0.0, distance)
     return counts, distance
+
+
+def _all_counts(obs: xr.Dataset, distance: np.ndarray) -> bool:
+    """Whether every score is a count of its items, or is a rounded one by its metric."""
+    if (distance < 1e-6).all():
+        return True
+    metrics = set(obs["metric"].values.astype(str)) if "metric" in obs else {""}
+    counted = {metric.lower() for metric in metrics} <= set(COUNT_METRICS)
+    return counted and bool((distance <= _ROUNDING).all())
+
+
+def exact_scores(obs: xr.Dataset) -> np.ndarray:
+    """Scores as what they are counts of says, where the table has them rounded.
+
+    Predictive draws of counts are whole numbers of items. A score of 2/3 that was written as 0.667
+    would lie above each of them that is the same.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+        With ``score``; blank where there is none.
+
+    Returns
+    -------
+    ndarray
+        Of every row: ``n_correct`` over ``n_items`` where both are known; the nearest count over
+        ``n_items`` where all scores are counts by `choose_likelihood`; the score as it is else.
+
+    Examples
+    --------
+    >>> rows = {"score": [0.667], "n_items": [3], "metric": ["accuracy"]}
+    >>> rows = xr.Dataset({name: ("obs_id", value) for name, value in rows.items()})
+    >>> exact_scores(rows).round(6).tolist()
+    [0.666667]
+    """
+    score = obs["score"].values.astype(float)
+    counts, distance = correct_counts(obs)
+    scored = np.isfinite(score)
+    if not _all_counts(obs.isel(obs_id=scored), distance[scored]):
+        given = obs["n_correct"].values.astype(float) if "n_correct" in obs else np.nan
+        scored &= np.isfinite(given)
+    known = scored & np.isfinite(counts)
+    return np.divide(counts, item_counts(obs), out=score.copy(), where=known)
 
 
 def check_beta_items(items: np.ndarray) -> None:
@@ -124,11 +168,7 @@ def choose_likelihood(obs: xr.Dataset, name: str = "auto") -> str:
         raise SpecificationError(f"likelihood={name!r} is not one of {allowed}.")
     _, distance = correct_counts(obs)
     if name == "auto":
-        exact = bool((distance < 1e-6).all())
-        metrics = set(obs["metric"].values.astype(str)) if "metric" in obs else {""}
-        counted = {metric.lower() for metric in metrics} <= set(COUNT_METRICS)
-        near = bool((distance <= _ROUNDING).all())
-        return "beta_binomial" if exact or (counted and near) else "student_t"
+        return "beta_binomial" if _all_counts(obs, distance) else "student_t"
     if name in COUNT_LIKELIHOODS:
         bad = np.flatnonzero(~(distance <= _ROUNDING))
         if bad.size:
@@ -309,8 +349,7 @@ def log_likelihood(name: str, mean: np.ndarray, phi: np.ndarray, obs: xr.Dataset
         ways = gammaln(items + 1.0) - gammaln(right + 1.0) - gammaln(wrong + 1.0)
         if name == "binomial":
             return ways + xlogy(right, p) + xlog1py(wrong, -p)
-        size = 1.0 / np.maximum(phi, _LEAST_PHI) ** 2 - 1.0
-        a, b = p * size, (1.0 - p) * size
+        a, b = _shapes(p, phi)
         return ways + betaln(a + right, b + wrong) - betaln(a, b)
     edge, inverse = edge_and_inverse(items)
     if name == "beta":
@@ -350,11 +389,8 @@ def distribution_at(
     if name in COUNT_LIKELIHOODS:
         p, (right, _) = _EDGE + (1.0 - 2.0 * _EDGE) * mean, correct_counts(obs)
         if name == "beta_binomial":
-            size = 1.0 / phi**2 - 1.0
-            p = rng.beta(p * size, (1.0 - p) * size)
-        n = items.astype(np.int64)
-        below = np.where(right > 0, bdtr(np.maximum(right - 1.0, 0.0), n, p), 0.0)
-        return below, bdtr(right, n, p)
+            p = rng.beta(*_shapes(p, phi))
+        return _binomial_at(right, items, p)
     edge, inverse = edge_and_inverse(items)
     if name == "beta":
         p, value = (edge + (1.0 - 2.0 * edge) * v for v in (mean, score))
@@ -367,6 +403,74 @@ def distribution_at(
     unit = (score - mean) / noise_sd(mean, phi, edge, inverse)
     at = np.exp(t4_logcdf(unit)) if name == "student_t" else ndtr(unit)
     return np.where(score <= 0.0, 0.0, at), np.where(score >= 1.0, 1.0, at)
+
+
+def _shapes(p: np.ndarray, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both shapes of the beta distribution of a beta-binomial's probabilities."""
+    # Below this the beta-binomial is a binomial, and log gammas have no digits left.
+    size = 1.0 / np.maximum(phi, _LEAST_PHI) ** 2 - 1.0
+    return p * size, (1.0 - p) * size
+
+
+def _binomial_at(
+    right: np.ndarray, items: np.ndarray, p: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    n = items.astype(np.int64)
+    below = np.where(right > 0, bdtr(np.maximum(right - 1.0, 0.0), n, p), 0.0)
+    return below, bdtr(right, n, p)
+
+
+def normal_residuals(
+    name: str, mean: np.ndarray, phi: np.ndarray, obs: xr.Dataset, rng: np.random.Generator
+) -> np.ndarray:
+    """Residuals of observed scores, of a standard normal distribution in every draw of the model.
+
+    Parameters
+    ----------
+    name : str
+        One of `LIKELIHOODS`.
+    mean, phi : ndarray
+        P and overdispersion; their last axis is along the observations.
+    obs : xr.Dataset
+        Observations.
+    rng : numpy.random.Generator
+        Places a score that has probability by itself, and draws probabilities of the beta-binomial.
+
+    Returns
+    -------
+    ndarray
+        Shaped like `mean`.
+
+    Notes
+    -----
+    A residual is the standard normal quantile of the score's place in its distribution, drawn at
+    random within what probability the score has, the same share of it in all draws. For the
+    beta-binomial, whose distribution function is a sum over all counts, a probability is drawn
+    given the count; its own place among probabilities and the count's place given it are
+    independent, and both residuals are put together by their standard deviations, as they add up
+    where both are normal.
+
+    References
+    ----------
+    Dunn and Smyth (1996), doi:10.2307/1390802.
+    """
+    share = rng.random(obs.sizes["obs_id"])
+
+    def quantile(below: np.ndarray, upto: np.ndarray) -> np.ndarray:
+        return ndtri(np.clip(below + share * (upto - below), _LEAST_PLACE, 1.0 - _LEAST_PLACE))
+
+    if name != "beta_binomial":
+        return quantile(*distribution_at(name, mean, phi, obs, rng))
+    items, (right, _) = item_counts(obs), correct_counts(obs)
+    a, b = _shapes(_EDGE + (1.0 - 2.0 * _EDGE) * mean, phi)
+    p = rng.beta(a + right, b + items - right)
+    at = betainc(a, b, p)
+    # Variances over P (1 - P): of the probability, and of the share of items given it.
+    between = 1.0 / (1.0 + a + b)
+    within = (1.0 - between) / items
+    parts = np.sqrt(between) * quantile(at, at)
+    parts += np.sqrt(within) * quantile(*_binomial_at(right, items, p))
+    return parts / np.sqrt(between + within)
 
 
 def _random_t(location: Any, scale: Any, rng: Any = None, size: Any = None) -> Any:
@@ -416,8 +520,7 @@ def draw_scores(
         return np.clip((drawn - edge) / (1.0 - 2.0 * edge), 0.0, 1.0)
     p = _EDGE + (1.0 - 2.0 * _EDGE) * mean
     if name == "beta_binomial":
-        size = 1.0 / phi**2 - 1.0
-        p = rng.beta(p * size, (1.0 - p) * size)
+        p = rng.beta(*_shapes(p, phi))
     known = ~np.isnan(items)
     n = np.broadcast_to(np.where(known, items, 1.0), p.shape)
     counts = rng.binomial(n.astype(np.int64), p) / n

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw.encoding import Encoding, level_labels
-from bayes_ctxlaw.likelihoods import distribution_at, log_likelihood
+from bayes_ctxlaw.likelihoods import distribution_at, log_likelihood, normal_residuals
 from bayes_ctxlaw.posterior import check_complete, population_names
 from bayes_ctxlaw.predict import Predictor
 from bayes_ctxlaw.priors import Prior, gamma_unit, scale_name
@@ -19,6 +19,8 @@ from bayes_ctxlaw.schema import OBS_DIM
 from bayes_ctxlaw.specification import Specification
 
 SAMPLE = ("chain", "draw")
+
+_MOST_RESIDUALS = 1000, 5_000_000  # draws; draws times rows: 40 MB an array
 
 
 def pointwise(law: Any) -> xr.DataArray:
@@ -67,13 +69,38 @@ def places(law: Any) -> xr.DataArray:
     Notes
     -----
     Means over draws are the probability integral transform. Of predictive draws they would be so
-    as well, but so roughly in the tails that tests of uniformity depend on the seed.
+    as well, but so roughly in the tails that tests of uniformity depend on the seed. Single draws
+    of the beta-binomial are noisy: `residuals` are made for use draw by draw.
     """
     mean, phi = _of_rows(law)
     rng = np.random.default_rng([law._seed, 4])
     share = rng.random(law.obs.sizes[OBS_DIM])
     below, upto = distribution_at(law.spec.likelihood, mean, phi, law.obs, rng)
     return _along_rows(below + share * (upto - below), law)
+
+
+def residuals(law: Any) -> np.ndarray:
+    """Normal residuals of every score in up to 1000 of the draws.
+
+    Parameters
+    ----------
+    law : ContextLaw
+        Fitted.
+
+    Returns
+    -------
+    ndarray (draw, row)
+
+    Raises
+    ------
+    NotFittedError
+        If the posterior is not complete.
+    """
+    mean, phi = _of_rows(law)
+    draws, numbers = _MOST_RESIDUALS
+    step = -(-len(mean) // max(min(draws, numbers // mean.shape[1]), 1))
+    rng = np.random.default_rng([law._seed, 6])
+    return normal_residuals(law.spec.likelihood, mean[::step], phi[::step], law.obs, rng)
 
 
 def log_prior(law: Any) -> xr.Dataset:

@@ -9,14 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 NEAR = 1.5
 """Prompts are near to each other up to this ratio of their lengths."""
-
-_MOST_DRAWS = 1000
-_MOST_NUMBERS = 5_000_000  # draws times rows: 40 MB an array
-_EDGE = 1e-9  # of a place: a residual of six standard deviations
 
 
 @dataclass(frozen=True)
@@ -43,13 +38,15 @@ class Alike:
     high: float
 
 
-def alike(places: np.ndarray, task: np.ndarray, prompt_tokens: np.ndarray, seed: int = 0) -> Alike:
+def alike(
+    residuals: np.ndarray, task: np.ndarray, prompt_tokens: np.ndarray, seed: int = 0
+) -> Alike:
     """Compare residuals of scores at nearly the same prompt length.
 
     Parameters
     ----------
-    places : ndarray (draw, row)
-        Where in its predictive distribution each score lies, as from ``log_likelihood.places``.
+    residuals : ndarray (draw, row)
+        Standard normal under the fit, as from ``log_likelihood.residuals``.
     task : ndarray (row,)
     prompt_tokens : ndarray (row,)
         Tokens.
@@ -62,27 +59,23 @@ def alike(places: np.ndarray, task: np.ndarray, prompt_tokens: np.ndarray, seed:
 
     Notes
     -----
-    A residual is the standard normal quantile of a place. Moran's I is taken over pairs of rows of
+    Moran's I is taken over pairs of rows of
     one task whose prompts differ by a factor of `NEAR` at most, draw by draw, and compared with
     that of independent residuals: a posterior predictive p-value. Whether all residuals are larger
     or smaller than they should be does not matter to it.
 
     References
     ----------
-    Moran (1950), doi:10.2307/2332142; Dunn and Smyth (1996), doi:10.2307/1390802, on the residuals;
-    Rubin (1984), doi:10.1214/aos/1176346785, on the p-value.
+    Moran (1950), doi:10.2307/2332142; Rubin (1984), doi:10.1214/aos/1176346785, on the p-value.
 
     Examples
     --------
     >>> tokens = np.repeat([1e3, 1e4], 10)
-    >>> shared = np.repeat([0.2, 0.8], 10)  # of all checkpoints alike
+    >>> shared = np.repeat([-0.8, 0.8], 10)  # of all checkpoints alike
     >>> found = alike(np.tile(shared, (200, 1)), np.full(20, "qa"), tokens)
     >>> found.p_value < 0.01, found.low, found.high
     (True, 1000.0, 10000.0)
     """
-    draws, rows = places.shape
-    most = max(min(_MOST_DRAWS, _MOST_NUMBERS // rows), 1)
-    residuals = ndtri(np.clip(places[:: -(-draws // most)], _EDGE, 1.0 - _EDGE))
     near = _Pairs.of(task, np.log(prompt_tokens))
     if not near.count:
         return Alike(np.nan, np.nan, "", np.nan, np.nan)

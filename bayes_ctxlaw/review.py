@@ -22,7 +22,7 @@ from bayes_ctxlaw import advice
 from bayes_ctxlaw._html import table as html_table
 from bayes_ctxlaw.errors import NotFittedError
 from bayes_ctxlaw.judgement import sampled
-from bayes_ctxlaw.log_likelihood import SAMPLE, log_prior, places, pointwise
+from bayes_ctxlaw.log_likelihood import SAMPLE, log_prior, places, pointwise, residuals
 from bayes_ctxlaw.prior_influence import prior_influence
 from bayes_ctxlaw.residuals import alike
 from bayes_ctxlaw.schema import OBS_DIM
@@ -123,15 +123,14 @@ def review(law: Any) -> Review:
     if used is law:
         law.idata["log_likelihood"] = xr.DataTree(of_rows.to_dataset())
         law.idata["log_prior"] = xr.DataTree(of_priors)
-    placed = places(used)
-    points, good_k = _points(used, of_rows, placed)
+    points, good_k = _points(used, of_rows, places(used))
     parameters = prior_influence(used, of_rows, of_priors)
     rows += [
         advice.of_pareto_k(points, good_k),
         advice.of_loo_pit(points["loo_pit"]),
         advice.of_residuals(
             alike(
-                placed.stack(sample=SAMPLE).transpose("sample", OBS_DIM).values,
+                residuals(used),
                 points["task"].to_numpy(str),
                 points["prompt_tokens"].to_numpy(),
                 law._seed,

@@ -4,12 +4,13 @@ import joblib
 import numpy as np
 import pytest
 import xarray as xr
-from fake_forecasters import Answers, Gaussian, Interval, Point, Raises
+from fake_forecasters import Answers, Gaussian, Interval, Point, Raises, summary
 from fake_law import observations
 
 import bayes_ctxlaw as bcl
 from bayes_ctxlaw.errors import ObservationError
 from bayes_ctxlaw.judgement import held_out_scores, interval_name
+from bayes_ctxlaw.observations import as_observations
 from bayes_ctxlaw.output import prediction_table
 from bayes_ctxlaw.validation.splits import Fold
 
@@ -183,6 +184,30 @@ def test_the_table_is_that_of_the_held_out_rows(mixed):
         assert len(prediction_table(rows)) == rows.sizes["obs_id"]
     assert found.index.tolist() == ["maths", "qa", "all tasks"]
     assert found["clusters"].tolist() == [2, 2, 2]
+
+
+class Thirds:
+    """Draws of three items, which cover all that three items can score."""
+
+    def fit(self, obs):
+        pass
+
+    def predict(self, at, ci_prob=0.9, random_seed=None, samples=False):
+        draws = np.tile(np.array([1.0, 2.0]) / 3.0, (1, 50))[..., None]
+        draws = np.broadcast_to(draws, (*draws.shape[:2], at.sizes["obs_id"]))
+        return summary(at, draws, ci_prob).assign(samples=(("chain", "draw", "obs_id"), draws))
+
+
+@pytest.mark.parametrize("extra", [{"metric": "accuracy"}, {"n_correct": 2}])
+def test_a_rounded_score_is_the_count_that_it_was(extra):
+    """0.667 of three items is the 2/3 that draws are, not something above them."""
+    obs = observations().to_dataframe()[["task", "llm", "compute", "prompt_tokens"]]
+    obs = as_observations(obs.assign(score=0.667, n_items=3, context_window=1e5, **extra))
+    result = run({"thirds": Thirds()}, obs)
+    assert result.scores.loc[("thirds", "all tasks"), "coverage"] == 1.0
+    assert (result.predictions["covered_at"] == 1.0).all()
+    shown = Thirds().predict(obs)
+    assert held_out_scores(shown).loc["all tasks", "coverage"] == 1.0
 
 
 def test_coverage_counts_scores_inside():

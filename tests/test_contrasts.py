@@ -182,6 +182,19 @@ class TestParameters:
             found["a"].sel(parameter="A", task="task 0")
         )
 
+    def test_the_average_task_counts_each_once(self, different):
+        """However many windows its rows have."""
+        row = {"llm": "any", "family": "F", "compute": 1e22, "prompt_tokens": 1e3}
+        rows = [{"task": "task 0", "context_window": 2.0**k, **row} for k in range(12, 16)]
+        rows.append({"task": "task 1", "context_window": 4096.0, **row})
+        found = bcl.contrast(different, "technique", *NAMES, at=rows)
+        assert found.parameters_by_task["task"].values.tolist() == ["task 0", "task 1"]
+        for side in ("a", "b"):
+            # Of the mean over tasks of log A the exponential's median: near that of the medians.
+            by_task = found.parameters_by_task[side].sel(parameter="A").values
+            average = float(found.parameters[side].sel(parameter="A"))
+            assert np.log(average) == pytest.approx(np.log(by_task).mean(), abs=0.05)
+
 
 class TestConfounding:
     def test_a_technique_of_one_family_is_no_effect_of_the_technique(self):

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit, ndtri
 
 from bayes_ctxlaw.encoding import (
     APPROACH,
@@ -17,7 +18,7 @@ from bayes_ctxlaw.encoding import (
     parse_groups,
 )
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
-from bayes_ctxlaw.law import PARAMETERS, LawTerms
+from bayes_ctxlaw.law import PARAMETERS, LawTerms, log_penalty
 from bayes_ctxlaw.observations import as_design, as_observations, grid
 
 LEVELS = parse_groups(["task", "technique", "llm", "task:technique"])
@@ -123,6 +124,22 @@ class TestDesign:
         rng = np.random.default_rng(1)
         draws = 100.0 * np.exp(sd * rng.standard_normal(400_000) - sd**2 / 2)
         assert draws.std() == pytest.approx(50.0, rel=0.01)
+
+    @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+    @pytest.mark.parametrize("kappa", [3.0, 10.0, 50.0])
+    def test_the_penalty_of_a_cell_is_the_mean_over_its_prompts(self, encoding, share, kappa):
+        means = np.geomspace(100.0, 4000.0, 40)  # through the window of 1000
+        row = {"task": "qa", "llm": "small", "technique": "PI", "compute": 1e20}
+        at = grid(**row, context_window=1000.0, prompt_tokens=means)
+        at["prompt_tokens_sd"] = ("obs_id", share * means)
+        design = encoding.design(at, LawTerms())
+        found = np.exp(log_penalty(design["w"], kappa, 0.0, log_ratio_sd=design["w_sd"]))
+        # Log-normal prompts of these means and standard deviations, at their quantiles.
+        variance = np.log1p(share**2)
+        unit = ndtri((np.arange(20_000) + 0.5) / 20_000)
+        log_n = np.log(means)[:, None] - variance / 2 + np.sqrt(variance) * unit
+        expected = expit(-kappa * (log_n - np.log(1000.0))).mean(axis=1)
+        assert np.abs(found - expected).max() < 0.02
 
     def test_an_unknown_spread_is_none(self, encoding):
         rows = table(prompt_tokens_sd=50.0)

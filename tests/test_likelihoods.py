@@ -335,3 +335,10 @@ def test_a_beta_of_few_items_is_refused():
         draw_scores(
             "beta", np.array([0.3]), np.array([0.1]), np.array([2.0]), np.random.default_rng(1)
         )
+
+
+def test_scores_can_be_drawn_without_overdispersion():
+    """As the density allows it, they are then those of a binomial."""
+    rng = np.random.default_rng(1)
+    drawn = draw_scores("beta_binomial", np.full(4000, 0.3), np.zeros(4000), np.array(50.0), rng)
+    assert drawn.var() == pytest.approx(0.3 * 0.7 / 50, rel=0.1)

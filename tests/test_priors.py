@@ -305,3 +305,9 @@ class TestSaving:
             saved[name]["kind"] = "lognormal"
         with pytest.raises(FileFormatError, match=r"eta and kappa.*another version.*Fit again"):
             priors_from_json(saved)
+
+
+def test_a_level_whose_parameters_the_terms_lack_is_none():
+    law = ContextLaw(groups={"task": ["A"], "llm": ["kappa"]}, penalty="none", dilution="none")
+    assert law.levels == {"task": ("A",)}
+    assert not any("llm" in name for name in law.priors)

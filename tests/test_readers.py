@@ -379,6 +379,18 @@ def test_llms_that_no_file_holds_are_named():
     ).replace("example/tiny-1b, example/tiny-2b, ", "")
 
 
+def test_an_extension_adds_to_what_the_registry_knows(tmp_path):
+    rows = "task,llm,score,prompt_tokens\nqa,Llama-2-7b,0.3,90\nqa,Llama-2-7b,0.4,900\n"
+    (tmp_path / "scores.csv").write_text(rows)
+    llms = {"Llama-2-7b": {"extension_tokens": 4e11}}
+    reading = bcl.readers.read_tables(tmp_path, llms=llms, progressbar=False)
+    expected = bcl.model_compute("llama-2-7b") + bcl.training_flops(7e9, 4e11)
+    assert (bcl.as_observations(reading)["compute"] == expected).all()
+    assert any(
+        "compute 8.4e+22 FLOP and that of 4e+11 extension tokens" in n for n in reading.notes
+    )
+
+
 def test_the_registry_is_asked_and_said_to_have_been(tmp_path, paper_file):
     name, content = paper_file
     for model in ("Llama-2-7b-hf", "Yarn-Llama-2-7b-8k", "Mistral-7B"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,11 @@ def described(
             row.pop("n_params", None)
             row["compute"] = float(registered["compute"])
             taken.append(f"compute {registered['compute']:.3g} FLOP")
+            further = row.get("extension_tokens")
+            if isinstance(further, int | float) and 0 < further < math.inf:
+                # It was trained on more than what the registry knows of.
+                row["compute"] += 6.0 * float(registered["n_params"]) * further
+                taken[-1] += f" and that of {further:.3g} extension tokens"
         if "context_window" not in row and not _blank(registered["context_window"]):
             row["context_window"] = float(registered["context_window"])
             taken.append(f"context_window {registered['context_window']:.0f}")

@@ -20,6 +20,7 @@ from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.encoding import Encoding, decades_beyond
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.judgement import convergence
+from bayes_ctxlaw.likelihoods import exact_scores
 from bayes_ctxlaw.observations import as_observations
 from bayes_ctxlaw.predict import fault_of_probability
 from bayes_ctxlaw.schema import OBS_DIM
@@ -312,7 +313,7 @@ def _fit_and_predict(
     )
     _check_answer(prediction, at, settings.ci_prob)
     rows = score_rows(
-        test["score"].values, prediction, settings.ci_prob, settings.levels, settings.seed
+        exact_scores(test), prediction, settings.ci_prob, settings.levels, settings.seed
     )
     rows.attrs |= {
         "interval": (prediction.attrs.get("ci_kind"), prediction.attrs.get("prediction_kind")),

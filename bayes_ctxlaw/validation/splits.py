@@ -119,7 +119,7 @@ def _values(obs: xr.Dataset, quantity: str) -> np.ndarray:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.10g}" if value < 1e9 else f"{value:.4g}"
+    return f"{value:,.10g}" if value < 1e9 else f"{value:.10g}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import xarray as xr
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
+from bayes_ctxlaw.likelihoods import exact_scores
 from bayes_ctxlaw.observations import as_design, as_observations
 from bayes_ctxlaw.predict import check_options, summarise
 from bayes_ctxlaw.schema import OBS_DIM
@@ -192,7 +193,7 @@ class Stack:
         found = _backtest._run(fit_and_keep, self._fresh, obs, folds, settings, progressbar)
         parts = {name: [rows.drop_vars("kept") for rows in of] for name, of in found.items()}
         kept = [np.concatenate([rows["kept"].values for rows in of]) for of in found.values()]
-        score = np.concatenate([obs["score"].values[fold.test] for fold in folds])
+        score = np.concatenate([exact_scores(obs.isel(obs_id=fold.test)) for fold in folds])
         weights = best_weights(crps_matrix(score, kept))
         whole = Fold("all observations", np.arange(obs.sizes[OBS_DIM]), np.arange(0))
         fitted = _backtest._run(fit_whole, self._fresh, obs, [whole], settings, progressbar)
