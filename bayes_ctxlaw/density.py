@@ -371,7 +371,7 @@ class _Builder:
             phi,
         ]
         items, constant = item_counts(obs), 0.0
-        edge, inverse = edge_and_inverse(items)
+        edge, inverse = edge_and_inverse(spec.likelihood, items)
         score = obs["score"].values.astype(float)
         if spec.likelihood in COUNT_LIKELIHOODS:
             score = correct_counts(obs)[0]

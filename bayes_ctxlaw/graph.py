@@ -119,7 +119,7 @@ def _observed(obs: xr.Dataset, likelihood: str) -> dict[str, Any]:
             "n_items": items.astype(np.int64),
             "n_correct": pm.Data("observed_n_correct", counts, dims="obs_id"),
         }
-    edge, inverse = edge_and_inverse(items)
+    edge, inverse = edge_and_inverse(likelihood, items)
     score = obs["score"].values.astype(float)
     return {
         "score": pm.Data("observed_score", score, dims="obs_id"),

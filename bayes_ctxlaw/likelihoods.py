@@ -1,11 +1,13 @@
 """Observation models: how a published score scatters around the law.
 
-Every family shares one squared scale, P (1 - P) (1/n + φ²): the sampling of n items plus
-overdispersion φ of the same shape, one φ per task. It is the variance of the normal, the square of
-the scale of the Student-t (whose variance is twice that), and φ² (1 - 1/n) stands in place of φ²
-in the beta and the beta-binomial. Graded scores live on [0, 1] with both ends attainable, so their
-normal and Student-t forms are censored there. P is drawn in by half an item before the scale is
-taken, (n P + 1/2) / (n + 1), so that it never reaches 0.
+Every family shares one form, P (1 - P) (1/n + φ²): the sampling of n items plus overdispersion φ of
+the same shape, one φ per task. It is the variance of the normal, and of the beta and the
+beta-binomial with φ² (1 - 1/n) in place of φ². The square of the scale of the Student-t is
+P (1 - P) (`T4_SHARE`/n + φ²): sampling is normal, and this is the t that is nearest to it by
+Kullback-Leibler divergence. Its 90 % intervals hold 92 % of scores that scatter by their items
+only; with all of 1/n they would hold 97 %. Graded scores live on [0, 1] with both ends attainable,
+so their normal and Student-t forms are censored there. P is drawn in by half an item before the
+scale is taken, (n P + 1/2) / (n + 1), so that it never reaches 0.
 
 The Student-t has four degrees of freedom: heavy enough tails for the odd cell that no smooth law
 describes, and a distribution function in closed form, so the censored ends cost no special
@@ -18,12 +20,23 @@ is the least-squares fit of the paper. It is there to compare with, not to forec
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import bdtr, betainc, betaln, gammaln, log_ndtr, ndtr, ndtri, xlog1py, xlogy
+from scipy.special import (
+    bdtr,
+    betainc,
+    betaincinv,
+    betaln,
+    gammaln,
+    log_ndtr,
+    ndtr,
+    ndtri,
+    xlog1py,
+    xlogy,
+)
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
@@ -39,6 +52,10 @@ _EDGE = 1e-6  # keeps a count's P off 0 and 1, so that no count is impossible
 _LEAST_PHI = 1e-5  # overdispersion that log gammas can still tell from none
 _ROUNDING = 5e-4  # half a unit of a score printed to three decimals
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+T4_SHARE = 0.6906
+"""Square of the scale of the Student-t with four degrees of freedom nearest to a standard normal:
+it has the largest mean log-density under it."""
+
 _LEAST_PLACE = 1e-9  # a residual of six standard deviations
 FEWEST_BETA_ITEMS = 30
 _UNKNOWN_ITEMS = 1000.0  # edge correction where the number of items is unknown
@@ -186,11 +203,15 @@ def choose_likelihood(obs: xr.Dataset, name: str = "auto") -> str:
     return name
 
 
-def edge_and_inverse(items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half an item as a share, 0.5/(n+1), and 1/n; where n is unknown, of 1000 items and 0."""
+def edge_and_inverse(name: str, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half an item as a share, 0.5/(n+1), and 1/n; where n is unknown, of 1000 items and 0.
+
+    For the Student-t the second is `T4_SHARE` of it.
+    """
     known = ~np.isnan(items)
     n = np.where(known, items, _UNKNOWN_ITEMS)
-    return 0.5 / (n + 1.0), np.where(known, 1.0 / n, 0.0)
+    share = T4_SHARE if name == "student_t" else 1.0
+    return 0.5 / (n + 1.0), np.where(known, share / n, 0.0)
 
 
 def noise_sd(mean: Any, phi: Any, edge: Any, inverse_items: Any) -> Any:
@@ -351,7 +372,7 @@ def log_likelihood(name: str, mean: np.ndarray, phi: np.ndarray, obs: xr.Dataset
             return ways + xlogy(right, p) + xlog1py(wrong, -p)
         a, b = _shapes(p, phi)
         return ways + betaln(a + right, b + wrong) - betaln(a, b)
-    edge, inverse = edge_and_inverse(items)
+    edge, inverse = edge_and_inverse(name, items)
     if name == "beta":
         p, value = (edge + (1.0 - 2.0 * edge) * v for v in (mean, score))
         size = beta_concentration(p, phi, inverse)
@@ -391,7 +412,7 @@ def distribution_at(
         if name == "beta_binomial":
             p = rng.beta(*_shapes(p, phi))
         return _binomial_at(right, items, p)
-    edge, inverse = edge_and_inverse(items)
+    edge, inverse = edge_and_inverse(name, items)
     if name == "beta":
         p, value = (edge + (1.0 - 2.0 * edge) * v for v in (mean, score))
         size = beta_concentration(p, phi, inverse)
@@ -473,6 +494,64 @@ def normal_residuals(
     return parts / np.sqrt(between + within)
 
 
+def reaching(
+    name: str, mean: np.ndarray, phi: np.ndarray, items: np.ndarray, unit: np.ndarray
+) -> Callable[[float], np.ndarray]:
+    """Of a score, the probability that a new evaluation around P scores as much or more.
+
+    Parameters
+    ----------
+    name : str
+        One of `LIKELIHOODS`.
+    mean, phi : ndarray
+        P and overdispersion, of one shape.
+    items : ndarray
+        Items of the new evaluation, broadcastable; NaN where unknown.
+    unit : ndarray
+        Places, broadcastable, between 0 and 1, at which the probabilities of a beta-binomial are
+        drawn: its distribution function is a sum over all counts. Right in the mean over places.
+
+    Returns
+    -------
+    callable
+        Takes a score above 0, at most 1; returns probabilities shaped like `mean`.
+
+    Examples
+    --------
+    >>> P, none = np.array([0.5]), np.zeros(1)
+    >>> reaching("binomial", P, none, np.array([2.0]), none)(0.75).round(6).tolist()
+    [0.25]
+    """
+    if name == "least_squares":
+        return lambda score: ndtr((mean - score) / phi)
+    if name in COUNT_LIKELIHOODS:
+        p = _EDGE + (1.0 - 2.0 * _EDGE) * mean
+        if name == "beta_binomial":
+            p = betaincinv(*_shapes(p, phi), unit)
+        known = ~np.isnan(items)
+        n = np.where(known, items, 1.0)
+
+        def of_counts(score: float) -> np.ndarray:
+            fewest = np.maximum(np.ceil(score * n - 1e-9), 1.0)
+            # Of an evaluation of no stated number of items the score is P itself.
+            return np.where(known, 1.0 - bdtr(fewest - 1.0, n.astype(np.int64), p), p >= score)
+
+        return of_counts
+    edge, inverse = edge_and_inverse(name, items)
+    if name == "beta":
+        p = edge + (1.0 - 2.0 * edge) * mean
+        size = beta_concentration(p, phi, inverse)
+
+        def of_beta(score: float) -> np.ndarray:
+            return 1.0 - betainc(p * size, (1.0 - p) * size, edge + (1.0 - 2.0 * edge) * score)
+
+        return of_beta
+    scale = noise_sd(mean, phi, edge, inverse)
+    if name == "normal":
+        return lambda score: ndtr((mean - score) / scale)
+    return lambda score: np.exp(t4_logcdf((mean - score) / scale))
+
+
 def _random_t(location: Any, scale: Any, rng: Any = None, size: Any = None) -> Any:
     return np.clip(location + scale * rng.standard_t(4, size=size), 0.0, 1.0)
 
@@ -503,7 +582,7 @@ def draw_scores(
     """
     if name == "least_squares":
         return np.clip(mean + phi * rng.standard_normal(mean.shape), 0.0, 1.0)
-    edge, inverse = edge_and_inverse(items)
+    edge, inverse = edge_and_inverse(name, items)
     if name in ("student_t", "normal"):
         scale = noise_sd(mean, phi, edge, inverse)
         unit = (

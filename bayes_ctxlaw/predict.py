@@ -7,7 +7,8 @@ random numbers do not depend on how it is cut.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,10 +17,10 @@ import xarray as xr
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.discrepancy import Paths
-from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
+from bayes_ctxlaw.encoding import BASE_LEVELS, Encoding, level_dim, level_labels
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import law_arguments, mean_score
-from bayes_ctxlaw.likelihoods import draw_scores, item_counts
+from bayes_ctxlaw.likelihoods import draw_scores, item_counts, reaching
 from bayes_ctxlaw.posterior import check_complete, population_names
 from bayes_ctxlaw.priors import scale_name
 from bayes_ctxlaw.specification import Specification
@@ -213,11 +214,14 @@ class Predictor:
         known = {level: labels for level, labels in self.encoding.labels.items() if level in needed}
         check_known(at, known)
 
-    def blocks(self, at: xr.Dataset, kind: str, first_block: int = 0) -> Iterator[np.ndarray]:
+    def blocks(
+        self, at: xr.Dataset, kind: str, evaluated: Counter[bytes] | None = None
+    ) -> Iterator[np.ndarray]:
         """Predicted scores, block after block of rows: arrays (draw, row).
 
-        In memory the draws of a row lie side by side, as quantiles over draws want them. Blocks of
-        one number have the same noise: who predicts in several goes counts on from `first_block`.
+        In memory the draws of a row lie side by side, as quantiles over draws want them. An
+        evaluation's noise is seeded by what is evaluated and by how often it was before: a row has
+        the same alone as among others. Who predicts in several goes hands on what was `evaluated`.
         """
         design = self.encoding.design(at, self.spec.terms)
         items = item_counts(at)
@@ -228,11 +232,12 @@ class Predictor:
             zip(combination.tolist(), design["x"].tolist(), tasks.tolist(), strict=True)
         )
         beyond = self.encoding.beyond(at)
+        evaluated = Counter() if evaluated is None else evaluated
         untried = None
         if "llm" in self.levels(kind):
             untried = self.encoding.untried(at, beyond["w"][1])
         kept: dict[int, dict[str, np.ndarray]] = {}
-        for block, first in enumerate(range(0, len(tasks), _BLOCK)):
+        for first in range(0, len(tasks), _BLOCK):
             rows = slice(first, first + _BLOCK)
             mean = np.empty((len(tasks[rows]), self.size))
             for group in _groups(alike[rows]):
@@ -264,9 +269,42 @@ class Predictor:
             scores = mean.T
             if kind == "response":
                 phi = self.overdispersion(tasks[rows])
-                rng = np.random.default_rng([self.seed, first_block + block])
-                scores = draw_scores(self.spec.likelihood, scores, phi, items[rows], rng)
+                for i, rng in enumerate(self._noise(at.isel(obs_id=rows), evaluated)):
+                    scores[:, i] = draw_scores(
+                        self.spec.likelihood, scores[:, i], phi[:, i], items[first + i], rng
+                    )
             yield scores
+
+    def _noise(self, at: xr.Dataset, evaluated: Counter[bytes]) -> Iterator[np.random.Generator]:
+        """Random numbers of the noise of every row."""
+        labels = [level_labels(at, level).tolist() for level in BASE_LEVELS if level in at]
+        numbers = [at[name].values for name in ("compute", "prompt_tokens", "context_window")]
+        numbers = np.column_stack([*numbers, item_counts(at)]).astype(float)
+        for names, row in zip(zip(*labels, strict=True), numbers, strict=True):
+            key = repr(names).encode() + row.tobytes()
+            yield np.random.default_rng([self.seed, 7, zlib.crc32(key), evaluated[key]])
+            evaluated[key] += 1
+
+    def reaching(self, at: xr.Dataset, scores: np.ndarray) -> Callable[[float], np.ndarray]:
+        """Of a score, the probability that an evaluation reaches it, in every draw of every row.
+
+        Parameters
+        ----------
+        at : xr.Dataset
+            Design.
+        scores : ndarray
+            Draws without noise, (draw, row).
+
+        Returns
+        -------
+        callable
+            Takes a score above 0, at most 1; returns an array (draw, row).
+        """
+        phi = self.overdispersion(level_labels(at, "task"))
+        # One place for all rows of a draw: along a curve as smooth as the curve is.
+        place = np.random.default_rng([self.seed, 8]).permutation(self.size)
+        unit = (place[:, None] + 0.5) / self.size
+        return reaching(self.spec.likelihood, scores, phi, item_counts(at), unit)
 
     def _broken(self, axis: str, task: str, value: Any, below: Any, above: Any) -> Any:
         """Place on an axis, if the exponents of a task break at the edges of its data."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ class Sides:
 
     def draws(self, predictor: Predictor, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Draws of the scores of both sides, piece after piece of rows: arrays (draw, row)."""
-        size, block = self.rows.sizes[OBS_DIM], 0
+        size, evaluated = self.rows.sizes[OBS_DIM], Counter()
         parts = len(self.variants[0]), len(self.variants[1])
         for start in range(0, size, _PIECE):
             piece = {OBS_DIM: slice(start, start + _PIECE)}
@@ -60,9 +61,8 @@ class Sides:
                 self.rows.isel(piece),
                 tuple([v.isel(piece) for v in variants] for variants in self.variants),
             ).all_rows
-            # All in one go: evaluations of both sides and of all rows have noise of their own.
-            found = list(predictor.blocks(part, kind, first_block=block))
-            block += len(found)
+            # Evaluations of both sides and of all rows have noise of their own.
+            found = list(predictor.blocks(part, kind, evaluated))
             scores = np.concatenate(found, axis=1).reshape(predictor.size, sum(parts), -1)
             yield scores[:, : parts[0]].mean(axis=1), scores[:, parts[0] :].mean(axis=1)
 

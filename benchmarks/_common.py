@@ -21,6 +21,8 @@ from bayes_ctxlaw.encoding import Encoding, level_dim
 from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.priors import Prior
 
+T4_SHARE = 0.6906  # of the variance of item sampling, in the scale of a Student-t
+
 DATASETS = ("montgomery2025", "helmet_icl")
 
 
@@ -33,7 +35,8 @@ class Data:
     x, z, w : ndarray
         Log compute and log prompt tokens over their references; log of prompt over window.
     score, chance, edge, inverse_items : ndarray
-        The score, its chance level, half an item as a share, one item as a share.
+        The score, its chance level, half an item as a share, one item as a share
+        times `T4_SHARE`.
     labels, codes : dict
         By level: its labels, and the position of every row's label among them. A level has the
         name of its dimension, so that ``task:llm`` is ``task_llm`` in names of variables, too.
@@ -86,7 +89,7 @@ class Data:
             chance=obs["chance"].values.astype(float) if "chance" in obs else 0.0 * tokens,
             # A thousand items stand in where nobody said how many there were.
             edge=0.5 / (np.where(known, items, 1000.0) + 1.0),
-            inverse_items=np.where(known, 1.0 / items, 0.0),
+            inverse_items=np.where(known, T4_SHARE / items, 0.0),
             labels={level_dim(level): every for level, every in encoding.labels.items()},
             codes=codes,
             levels={

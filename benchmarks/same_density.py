@@ -75,7 +75,9 @@ def of_package(law: Any, point: Point) -> float:
     phi = point["overdispersion"]
     unit = gamma_unit(law.priors["overdispersion"].scale)
     value += st.gamma.logpdf(phi, GAMMA_SHAPE, scale=unit).sum()
-    scale = noise_sd(mean, phi[encoding.codes(obs, "task")], *edge_and_inverse(item_counts(obs)))
+    scale = noise_sd(
+        mean, phi[encoding.codes(obs, "task")], *edge_and_inverse("student_t", item_counts(obs))
+    )
     return float(value + censored_t_logp(obs["score"].values, mean, scale).sum())
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from scipy.special import ndtr
 
 from bayes_ctxlaw.errors import UnknownLabelError
 from bayes_ctxlaw.observations import as_design, as_observations, grid
@@ -78,6 +79,13 @@ class LinearLaw:
         if samples:
             out["samples"] = ("chain", "draw", "obs_id"), score.reshape(*self.shape, -1)
         return out.assign_attrs(prediction_kind=kind, ci_prob=ci_prob, ci_kind="equal-tailed")
+
+    def predictor(self, random_seed=None):
+        return self
+
+    def reaching(self, at, scores):
+        noise = NOISE / np.sqrt(at["n_items"].values)
+        return lambda score: ndtr((scores - score) / noise)
 
     def covariance(self, at, other):
         """Of the scores, without noise, at two designs."""

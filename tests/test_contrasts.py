@@ -96,6 +96,13 @@ class TestDifferences:
         noisy = bcl.contrast(different, "llm", "X 8192", "X 16384", kind="response").scores
         assert (noisy["sd"] > law["sd"]).mean() > 0.9
 
+    def test_turned_round_it_says_the_same(self, different):
+        there = bcl.contrast(different, "llm", "X 8192", "X 16384", kind="response")
+        back = bcl.contrast(different, "llm", "X 16384", "X 8192", kind="response")
+        np.testing.assert_allclose(there.scores["mean"], -back.scores["mean"], atol=1e-12)
+        both = there.scores["prob_greater"] + back.scores["prob_greater"]
+        np.testing.assert_allclose(both, 1.0, atol=1e-12)
+
     def test_more_rows_than_a_block_give_the_same(self, law_below_1e24, at):
         many = at.isel(obs_id=np.tile(np.arange(3), 150)).assign_coords(obs_id=np.arange(450))
         found = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=many)

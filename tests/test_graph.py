@@ -230,7 +230,7 @@ class Case:
             p, size = 1e-6 + (1 - 2e-6) * mean, 1 / phi**2 - 1
             law = stats.betabinom(items.astype(int), p * size, (1 - p) * size)
             return law.logpmf(np.rint(score * items)).sum()
-        law = stats.t(4, mean, noise_sd(mean, phi, *edge_and_inverse(items)))
+        law = stats.t(4, mean, noise_sd(mean, phi, *edge_and_inverse("student_t", items)))
         inside = law.logpdf(score)
         return np.where(score <= 0, law.logcdf(0), np.where(score >= 1, law.logsf(1), inside)).sum()
 

@@ -17,6 +17,7 @@ from bayes_ctxlaw.likelihoods import (
     COUNT_LIKELIHOODS,
     FEWEST_BETA_ITEMS,
     LIKELIHOODS,
+    T4_SHARE,
     add_likelihood,
     beta_concentration,
     censored_normal_logp,
@@ -131,7 +132,7 @@ class TestExactEnds:
             a.ravel() for a in np.meshgrid([0.0, 0.5, 1.0], [0.0, 1e-300, 1e-9, 0.3, 1 - 1e-9, 1.0])
         )
         items = np.full(len(score), items)
-        edge, inverse = edge_and_inverse(items)
+        edge, inverse = edge_and_inverse(name, items)
         data = {"score": score, "edge": edge, "inverse_items": inverse}
         if name in COUNT_LIKELIHOODS:
             data |= {"n_items": items.astype(int), "n_correct": (score * items).astype(int)}
@@ -154,19 +155,39 @@ class TestExactEnds:
 
 class TestNoise:
     def test_variance_is_that_of_sampling_and_overdispersion(self):
-        edge, inverse = edge_and_inverse(np.array([1e9]))
+        edge, inverse = edge_and_inverse("normal", np.array([1e9]))
         assert noise_sd(0.3, 0.1, edge, inverse)[0] == pytest.approx(0.1 * math.sqrt(0.21))
-        edge, inverse = edge_and_inverse(np.array([400.0]))
+        edge, inverse = edge_and_inverse("normal", np.array([400.0]))
         sd = noise_sd(0.5, 0.0, edge, inverse)[0]
         assert sd == pytest.approx(math.sqrt(0.25 / 400))
 
+    def test_the_student_t_is_the_nearest_to_the_sampling_of_items(self):
+        """Its mean log-density under a normal is the largest that a scale can give."""
+
+        def mean_log_density(squared):
+            unit = stats.norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+            return t4_logpdf(unit / np.sqrt(squared)).mean() - 0.5 * np.log(squared)
+
+        edge, inverse = edge_and_inverse("student_t", np.array([400.0]))
+        squared = noise_sd(0.5, 0.0, edge, inverse)[0] ** 2 / (0.25 / 400)
+        assert squared == pytest.approx(T4_SHARE)
+        assert mean_log_density(squared) > mean_log_density(0.99 * squared)
+        assert mean_log_density(squared) > mean_log_density(1.01 * squared)
+
+    def test_intervals_of_a_new_evaluation_hold_what_its_items_scatter(self):
+        rng, items = np.random.default_rng(2), np.array(200.0)
+        drawn = draw_scores("student_t", np.full(40_000, 0.3), np.zeros(40_000), items, rng)
+        low, high = np.quantile(drawn, [0.05, 0.95])
+        counts = rng.binomial(200, 0.3, 40_000) / 200
+        assert ((counts >= low) & (counts <= high)).mean() == pytest.approx(0.92, abs=0.02)
+
     def test_never_zero(self):
-        edge, inverse = edge_and_inverse(np.array([np.nan, 1.0, 1e6]))
+        edge, inverse = edge_and_inverse("normal", np.array([np.nan, 1.0, 1e6]))
         for mean in (0.0, 1.0):
             assert (noise_sd(mean, 0.01, edge, inverse) > 0).all()
 
     def test_edge_is_half_an_item(self):
-        edge, inverse = edge_and_inverse(np.array([9.0, np.nan]))
+        edge, inverse = edge_and_inverse("normal", np.array([9.0, np.nan]))
         assert edge.tolist() == [0.05, 0.5 / 1001]
         assert inverse.tolist() == [1 / 9, 0.0]
 
@@ -252,7 +273,7 @@ class TestDrawing:
     def test_moments_are_those_stated(self, name, mean, items):
         phi = 0.05
         scores = self.drawn(name, mean, phi, np.array([items]))
-        edge, inverse = edge_and_inverse(np.array([items]))
+        edge, inverse = edge_and_inverse(name, np.array([items]))
         variance = noise_sd(mean, phi, edge, inverse)[0] ** 2
         if name == "binomial":
             variance = mean * (1 - mean) / items

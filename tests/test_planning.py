@@ -1,7 +1,9 @@
 """Planning: against searches on a grid, closed forms, and fits that were made again."""
 
+import copy
 import doctest
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,13 +80,41 @@ def test_required_context_is_what_a_search_finds(law, target, kind):
     assert abs(np.log(needed["required"].item() / found)) < step
 
 
-def test_required_context_of_a_response_is_what_a_search_finds_on_the_same_grid():
-    """Each point has noise of its own, so other grids differ by it."""
-    needed = required_context(FEW, 0.35, at=AT | RANGE, kind="response", points=200)
-    values = np.geomspace(*RANGE["prompt_tokens"], 200)
-    found = brute_force(FEW, AT, "prompt_tokens", values, 0.35, 0.9, "response")
-    step = np.log(1e5) / 199
-    assert 0 <= np.log(found / needed["required"].item()) < step
+def probability_of_a_response(law, at, target, repeats):
+    """That an evaluation reaches a target, from as many evaluations of one design."""
+    design = bcl.grid(**at)
+    reached = [
+        (law.predict(design, random_seed=seed, samples=True)["samples"] >= target).mean().item()
+        for seed in range(repeats)
+    ]
+    return np.mean(reached)
+
+
+@pytest.mark.parametrize("points", [50, 2000])
+def test_required_context_of_a_response_reaches_with_the_probability(points):
+    """The finest grid finds no luckier a place than a coarse one."""
+    needed = required_context(FEW, 0.35, at=AT | RANGE, kind="response", points=points)
+    at = AT | {"prompt_tokens": needed["required"].item()}
+    assert probability_of_a_response(FEW, at, 0.35, 100) == pytest.approx(0.9, abs=0.005)
+
+
+@pytest.mark.parametrize("likelihood", ["student_t", "beta_binomial"])
+def test_a_fitted_law_promises_no_more_of_a_response_than_it_keeps(fitted, likelihood):
+    law = copy.copy(fitted)
+    law.spec = replace(fitted.spec, likelihood=likelihood)
+    at = LLAMA | {"n_items": 50}
+    needed = required_context(law, 0.11, 0.6, at=at, kind="response")
+    kept = probability_of_a_response(
+        law, at | {"prompt_tokens": needed["required"].item()}, 0.11, 60
+    )
+    assert needed["state"].item() == "reachable"
+    assert kept == pytest.approx(0.6, abs=0.02)
+    ceiling = needed["ceiling"].item()
+    place = at | {"prompt_tokens": needed["ceiling_at"].item()}
+    kept = probability_of_a_response(law, place, ceiling, 60)
+    # The score of one item more is not reached with the probability.
+    more = probability_of_a_response(law, place, ceiling + 1 / 50, 60)
+    assert more < 0.6 < kept + 0.03
 
 
 @pytest.mark.parametrize("task", ["arithmetic reasoning", "machine translation"])

@@ -195,7 +195,7 @@ class TestLabels:
 
 
 class TestBlocksAndSeeds:
-    @pytest.mark.parametrize("kind", ["law", "llm"])
+    @pytest.mark.parametrize("kind", ["law", "llm", "response"])
     @pytest.mark.parametrize("block", [1, 7, 1000])
     def test_block_size_does_not_matter(self, monkeypatch, kind, block):
         at = rows(llm=["7B-8k", "new"], family=None)
@@ -212,6 +212,16 @@ class TestBlocksAndSeeds:
         assert found["samples"].shape == (CHAINS, DRAWS, at.sizes["obs_id"])
         alone = run(at.isel(obs_id=[700]), kind="llm")
         assert float(alone["mean"][0]) == float(run(at, kind="llm")["mean"][700])
+
+    def test_a_row_alone_is_what_it_is_among_others(self):
+        at = rows(prompt_tokens=[500.0, 900.0, 900.0, 4000.0])
+        found = run(at, samples=True)["samples"].values
+        alone = run(at.isel(obs_id=[3]), samples=True)["samples"].values
+        np.testing.assert_array_equal(alone[..., 0], found[..., 3])
+        turned = run(at.isel(obs_id=[3, 1, 0, 2]), samples=True)["samples"].values
+        np.testing.assert_array_equal(turned, found[..., [3, 1, 0, 2]])
+        # Two evaluations of one cell are two.
+        assert not np.array_equal(found[..., 1], found[..., 2])
 
     def test_same_seed_same_answer(self):
         at = rows(llm="new")

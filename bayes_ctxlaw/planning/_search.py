@@ -6,15 +6,23 @@ again where prompts outgrow the window, so neither bisection nor a quantile of t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.optimize import brentq
 
 from bayes_ctxlaw.observations import as_design
 from bayes_ctxlaw.schema import OBS_DIM
+
+Probability = Callable[[float], np.ndarray]
+"""Of a score, the probability (value,) that it is reached, along the values of a curve."""
+
+_SAME = 1e-9  # of a probability: shares of draws have rounding errors
+_LEAST = 1e-9  # of a score above 0
 
 STATES = ("reachable", "already reached", "not reachable")
 
@@ -37,16 +45,18 @@ def search(law: Any, wanted: Wanted, row: pd.DataFrame, values: np.ndarray) -> d
     """What `required_context` says of one setting."""
     frame = row.loc[row.index.repeat(len(values))].assign(**{wanted.variable: values})
     design = as_design(frame.reset_index(drop=True))
-    scores, beyond = _draws(law, wanted, design, wanted.kind)
-    curve = scores
+    curve, beyond = _draws(law, wanted, design)
     if wanted.kind == "response":
-        curve, _ = _draws(law, wanted, design, "llm")
-    size = len(scores)
-    spare = int((1.0 - wanted.prob) * size + 1e-9)  # draws that may stay below
-    reached = (scores >= wanted.target).sum(axis=0)
-    enough = reached >= size - spare
-    held = np.partition(scores, spare, axis=0)[spare]
-    best = int(held.argmax())
+        probability = _of_evaluations(law, wanted, design, curve)
+        ceiling, best = _highest(probability, wanted.prob)
+    else:
+        probability = _of_curve(curve)
+        spare = int((1.0 - wanted.prob) * len(curve) + 1e-9)  # draws that may stay below
+        held = np.partition(curve, spare, axis=0)[spare]
+        best = int(held.argmax())
+        ceiling = held[best]
+    reached = probability(wanted.target)
+    enough = reached >= wanted.prob - _SAME
     log_values = np.log(values)
     first = int(enough.argmax())
     if not enough.any():
@@ -55,8 +65,8 @@ def search(law: Any, wanted: Wanted, row: pd.DataFrame, values: np.ndarray) -> d
         state, required, place = STATES[1], values[0], 0
     else:
         state, place = STATES[0], first
-        below, above = reached[first - 1] / size, reached[first] / size
-        share = (wanted.prob - below) / (above - below)
+        below, above = reached[first - 1], reached[first]
+        share = min((wanted.prob - below) / (above - below), 1.0)
         required = np.exp(
             log_values[first - 1] + share * (log_values[first] - log_values[first - 1])
         )
@@ -72,8 +82,8 @@ def search(law: Any, wanted: Wanted, row: pd.DataFrame, values: np.ndarray) -> d
         "lower": lower,
         "upper": upper,
         "never": np.isinf(crossing).mean(),
-        "highest_probability": reached.max() / size,
-        "ceiling": held[best],
+        "highest_probability": reached.max(),
+        "ceiling": ceiling,
         "ceiling_at": values[best],
         "searched_from": values[0],
         "searched_to": values[-1],
@@ -81,13 +91,11 @@ def search(law: Any, wanted: Wanted, row: pd.DataFrame, values: np.ndarray) -> d
     }
 
 
-def _draws(
-    law: Any, wanted: Wanted, design: xr.Dataset, kind: str
-) -> tuple[np.ndarray, xr.DataArray]:
-    """Joint draws (draw, value) of a curve, and how far it lies beyond the data."""
+def _draws(law: Any, wanted: Wanted, design: xr.Dataset) -> tuple[np.ndarray, xr.DataArray]:
+    """Joint draws (draw, value) of a curve without noise, and how far it lies beyond the data."""
     prediction = law.predict(
         design,
-        kind=kind,
+        kind="llm" if wanted.kind == "response" else wanted.kind,
         ci_prob=wanted.ci_prob,
         new_levels=wanted.new_levels,
         random_seed=wanted.random_seed,
@@ -95,6 +103,36 @@ def _draws(
     )
     samples = prediction["samples"].transpose("chain", "draw", OBS_DIM).values
     return samples.reshape(-1, samples.shape[-1]), prediction["extrapolation"]
+
+
+def _of_curve(curve: np.ndarray) -> Probability:
+    return lambda score: (curve >= score).mean(axis=0)
+
+
+def _of_evaluations(law: Any, wanted: Wanted, design: xr.Dataset, curve: np.ndarray) -> Probability:
+    """Of evaluations around a curve, without drawing any.
+
+    Noise drawn at every value by itself would make one of many values lucky, and the first that is
+    lucky would be taken for the answer.
+    """
+    of_draws = law.predictor(wanted.random_seed).reaching(design, curve)
+    return lambda score: of_draws(score).mean(axis=0)
+
+
+def _highest(probability: Probability, prob: float) -> tuple[float, int]:
+    """Highest score that is reached with a probability somewhere, and the place of where."""
+
+    def spare(score: float) -> float:
+        return float(probability(score).max()) - prob + _SAME
+
+    if spare(_LEAST) < 0.0:
+        score = 0.0
+    elif spare(1.0) >= 0.0:
+        score = 1.0
+    else:
+        # On the side where it is reached: probabilities of counts fall in steps.
+        score = brentq(spare, _LEAST, 1.0, xtol=_LEAST / 4) - _LEAST / 2
+    return score, int(probability(max(score, _LEAST)).argmax())
 
 
 def crossings(curve: np.ndarray, log_values: np.ndarray, target: float) -> np.ndarray:
