@@ -202,3 +202,18 @@ def _some(names: Iterable[str], most: int = 3) -> str:
     names = list(names)
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def of_chance(notes: list[str]) -> list[Row]:
+    """A row where scores that should not be are below chance; else none."""
+    if not notes:
+        return []
+    return [
+        (
+            "scores against chance",
+            "REVIEW",
+            f"{len(notes)} task{'s' if len(notes) > 1 else ''} below",
+            "above it inside the window",
+            " ".join(notes),
+        )
+    ]

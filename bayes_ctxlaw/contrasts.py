@@ -7,7 +7,9 @@ cancels in their difference.
 from __future__ import annotations
 
 import html
+import warnings
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,12 @@ import xarray as xr
 from bayes_ctxlaw._html import table as html_table
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.confounding import Confounding, confounding
-from bayes_ctxlaw.encoding import BASE_LEVELS
+from bayes_ctxlaw.encoding import BASE_LEVELS, SAME_CHANCE, level_labels
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import natural
 from bayes_ctxlaw.observations import as_design
 from bayes_ctxlaw.predict import Predictor, check_law, faults_of_options
-from bayes_ctxlaw.schema import OBS_DIM
+from bayes_ctxlaw.schema import OBS_DIM, is_assumed
 from bayes_ctxlaw.sides import (
     BELONGS,
     DESIGN,
@@ -276,7 +278,10 @@ def contrast(
     if at is None:
         rows = rows_of_labels(law.obs, level, (a, b))
     else:
-        rows = predictor.encoding.with_chance(as_design(at, **column_names))
+        rows = as_design(at, **column_names)
+        if level == "task":
+            rows = _without_chance(rows, law.obs, (a, b))
+        rows = predictor.encoding.with_chance(rows)
     sides = sides_of(law.obs, rows, level, (a, b), kind)
     predictor.check_labels(sides.all_rows, kind, new_levels)
     summary = _Summary(ci_prob, rope)
@@ -329,13 +334,31 @@ def _check(
             f"{said('kind', 'law')} leaves effects of checkpoints out: compare llms with "
             f"{said('kind', 'llm')}"
         )
-    if rope is not None and not (isinstance(rope, (int, float)) and 0 < rope < 1):
+    if rope is not None and not (isinstance(rope, Real) and 0 < rope < 1):
         faults.append(
             f"{said('rope', rope)} must be a margin of the score between 0 and 1, such as 0.02"
         )
     faults += faults_of_options(*options)
     if faults:
         raise SpecificationError("; ".join(faults) + ".")
+
+
+def _without_chance(rows: xr.Dataset, obs: xr.Dataset, labels: tuple[str, str]) -> xr.Dataset:
+    """Rows without the chance level, which each of two tasks brings along from the fit."""
+    seen = level_labels(obs, "task")
+    given = "chance" in rows and not is_assumed(rows["chance"].values, rows["chance"].attrs)
+    if not (given and "chance" in obs and set(labels) <= set(seen)):
+        return rows
+    own = np.unique(obs["chance"].values[np.isin(seen, labels)])
+    other = ~np.isclose(rows["chance"].values[:, None], own, atol=SAME_CHANCE).any(axis=1)
+    if other.any():
+        warnings.warn(
+            f"`chance` of {rows['chance'].values[other][0]:g} is not used: each of two tasks has "
+            f"that of the fit ({' or '.join(f'{c:g}' for c in own)}).",
+            UserWarning,
+            stacklevel=3,
+        )
+    return rows.drop_vars("chance")
 
 
 def _differences(

@@ -154,7 +154,7 @@ def check_references(references: Mapping[str, float] | None) -> dict[str, float]
     return checked
 
 
-_SAME_CHANCE = 1e-3  # 0.333 is a third
+SAME_CHANCE = 1e-3  # 0.333 is a third
 
 
 def level_labels(ds: xr.Dataset, level: str) -> np.ndarray:
@@ -353,7 +353,7 @@ class Encoding:
     def with_chance(self, ds: xr.Dataset) -> xr.Dataset:
         """Rows with their chance level: where it is not stated, that of their task in the fit.
 
-        It is 0 for a task that the fit never saw.
+        It is 0 for a task that the fit never saw, which is said if guessing scores in others.
 
         Raises
         ------
@@ -369,6 +369,15 @@ class Encoding:
                 f"`chance` is not given, and it is no single one in the fit for "
                 f"{', '.join(map(repr, several))}: give the column `chance`, what guessing scores."
             )
+        new = [task for task in _unique(tasks) if task not in self.chance]
+        if new and any(self.chance.values()):
+            warnings.warn(
+                f"`chance` is not given for {', '.join(map(repr, new[:5]))}"
+                f"{', …' if len(new) > 5 else ''}, which the fit never saw; it is taken as "
+                "0, though in tasks of the fit guessing scores. Give the column `chance`.",
+                UserWarning,
+                stacklevel=2,
+            )
         variable = SCHEMA["chance"]
         attrs = {"units": variable.units, "long_name": variable.long_name}
         levels = np.array([self.chance.get(task, 0.0) for task in tasks], dtype=float)
@@ -378,7 +387,7 @@ class Encoding:
         """Guessing scores the same in all evaluations of a task, unless it was changed."""
         fitted = np.array([self.chance.get(task) for task in tasks], dtype=float)
         # A task that the fit never saw, or with several levels there, has none here.
-        other = np.isfinite(fitted) & ~np.isclose(levels, fitted, rtol=0.0, atol=_SAME_CHANCE)
+        other = np.isfinite(fitted) & ~np.isclose(levels, fitted, rtol=0.0, atol=SAME_CHANCE)
         if other.any():
             first = np.flatnonzero(other)[0]
             warnings.warn(

@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -83,7 +84,7 @@ def faults_of_options(kind: str, ci_prob: float, new_levels: str) -> list[str]:
     faults, said = [], wording().argument
     if kind not in KINDS:
         faults.append(f"{said('kind', kind)} is not one of {', '.join(map(repr, KINDS))}")
-    if not (isinstance(ci_prob, (int, float)) and 0 < ci_prob < 1):
+    if not (isinstance(ci_prob, Real) and 0 < ci_prob < 1):
         faults.append(fault_of_probability("ci_prob", ci_prob))
     if new_levels not in NEW_LEVELS:
         allowed = ", ".join(map(repr, NEW_LEVELS))
@@ -100,7 +101,7 @@ def fault_of_probability(name: str, value: object) -> str:
     'ci_prob=90 must lie between 0 and 1; if it is a percentage, write 0.9'
     """
     said = f"{wording().argument(name, value)} must lie between 0 and 1"
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if number and 1 < value < 100:
         return f"{said}; if it is a percentage, write {value / 100:g}"
     return f"{said}, such as 0.9"

@@ -26,7 +26,7 @@ from bayes_ctxlaw.log_likelihood import SAMPLE, log_prior, places, pointwise, re
 from bayes_ctxlaw.prior_influence import prior_influence
 from bayes_ctxlaw.residuals import alike
 from bayes_ctxlaw.schema import OBS_DIM
-from bayes_ctxlaw.summary import notes_on_design
+from bayes_ctxlaw.summary import notes_on_chance, notes_on_design
 
 _FEWEST_DRAWS = 100  # with fewer there is no tail to fit a Pareto distribution to
 _MOST_NUMBERS = 20_000_000  # draws times rows: 160 MB an array, of which there are some ten
@@ -139,6 +139,7 @@ def review(law: Any) -> Review:
         ),
         advice.of_sensitivity(parameters, law.spec.priors),
         advice.of_prior_weight(parameters, notes_on_design(law.obs, law.spec)),
+        *advice.of_chance(notes_on_chance(law.obs)),
     ]
     return Review(_table(rows), points, parameters)
 

@@ -7,6 +7,7 @@ import xarray as xr
 
 from bayes_ctxlaw.encoding import Encoding, level_labels
 from bayes_ctxlaw.law import PARTING, LawTerms
+from bayes_ctxlaw.likelihoods import item_counts
 from bayes_ctxlaw.specification import Specification
 
 SYMBOLS = {
@@ -29,6 +30,8 @@ _MEANING = {
 }
 
 _LEAST_COMPUTE = 1e12  # FLOPs; a million parameters trained on a million tokens take 6e12
+_ALIKE = 0.05  # values of compute or prompt length that differ by less say nothing of an exponent
+_FEW_ITEMS = 100.0  # where their number is unknown: noise is not to be taken for a fault
 
 
 def formula(terms: LawTerms) -> str:
@@ -138,6 +141,44 @@ def notes_on_units(obs: xr.Dataset) -> list[str]:
     ]
 
 
+def _distinct(logarithms: np.ndarray) -> int:
+    """How many values there are, if those that hardly differ are one."""
+    count, upto = 0, -np.inf
+    for value in np.unique(logarithms):
+        if value > upto:
+            count, upto = count + 1, value + np.log1p(_ALIKE)
+    return count
+
+
+def notes_on_chance(obs: xr.Dataset) -> list[str]:
+    """Tasks most of whose scores are clearly below chance while the prompt fits the window.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+
+    Returns
+    -------
+    list of str
+        One sentence each.
+    """
+    chance = obs["chance"].values if "chance" in obs else np.zeros(obs.sizes["obs_id"])
+    items = item_counts(obs)
+    noise = np.sqrt(chance * (1.0 - chance) / np.where(np.isnan(items), _FEW_ITEMS, items))
+    inside = obs["prompt_tokens"].values <= obs["context_window"].values
+    below = inside & (obs["score"].values < chance - 2.0 * noise)
+    tasks, notes = level_labels(obs, "task"), []
+    for task in dict.fromkeys(tasks):
+        own = tasks == task
+        if below[own].sum() > 0.5 * inside[own].sum():
+            notes.append(
+                f"{below[own].sum()} of {inside[own].sum()} scores of {task!r} inside the window "
+                f"are below chance ({chance[own].max():g}), where the law has no way to go: is "
+                "`chance` what guessing scores?"
+            )
+    return notes
+
+
 def notes_on_design(obs: xr.Dataset, spec: Specification) -> list[str]:
     """Which parameters the prior decides because the design holds no contrast for them.
 
@@ -159,19 +200,21 @@ def notes_on_design(obs: xr.Dataset, spec: Specification) -> list[str]:
         (log_c, "α (alpha)", "compute value"),
         (log_n, "β (beta)", "prompt length"),
     ):
-        flat = [t for t in dict.fromkeys(tasks) if np.ptp(values[tasks == t]) < 1e-6]
+        flat = [t for t in dict.fromkeys(tasks) if _distinct(values[tasks == t]) == 1]
         if not flat:
             continue
-        if len(flat) == len(set(tasks)) and np.ptp(values) < 1e-6:
-            notes.append(f"{parameter} comes from the prior: there is a single {what} in the data.")
+        equal = all(np.ptp(values[tasks == t]) < 1e-6 for t in flat)
+        single = f"there is a single {what}"
+        if not equal:
+            single = f"every {what} is within {_ALIKE:.0%} of one"
+        if len(flat) == len(set(tasks)) and _distinct(values) == 1:
+            notes.append(f"{parameter} comes from the prior: {single} in the data.")
         else:
             names = ", ".join(map(repr, flat[:5])) + (", …" if len(flat) > 5 else "")
             notes.append(
-                f"{parameter} of {names} comes from the prior and the other tasks: there is a "
-                f"single {what} for it."
+                f"{parameter} of {names} comes from the prior and the other tasks: {single} for it."
             )
-    values = len(np.unique(np.round(log_c, 2)))
-    if values == 2:
+    if _distinct(log_c) == 2:
         notes.append(
             "α (alpha) rests on two compute values: its prior matters, and more so the further a "
             "prediction is from them."

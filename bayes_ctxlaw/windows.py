@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ def effective_window(
     True
     """
     faults = []
-    if not (isinstance(share, (int, float)) and 0 < share < 1):
+    if not (isinstance(share, Real) and 0 < share < 1):
         faults.append(f"share={share!r} must lie between 0 and 1, such as 0.8")
     if kind not in ("law", "llm"):
         faults.append(f"kind={kind!r} is not one of 'law', 'llm': a window has no evaluation noise")

@@ -121,3 +121,12 @@ def test_a_chance_that_is_not_the_task_s_in_the_fit_counts_and_is_said(law):
     assert stated["median"].item() < own["median"].item() - 0.1
     new = bcl.grid(task="new", prompt_tokens=200.0, chance=0.5, **POINT)
     law.predict(new, new_levels="uncertainty")  # a warning would be an error
+
+
+def test_a_task_that_the_fit_never_saw_has_none_and_it_is_said(law):
+    row = [POINT | {"task": "a third", "prompt_tokens": 1000.0}]
+    with pytest.warns(UserWarning, match="`chance` is not given for 'a third'"):
+        found = law.predict(row, new_levels="uncertainty")
+    assert found["chance"].item() == 0.0
+    stated = law.predict([row[0] | {"chance": 0.0}], new_levels="uncertainty")
+    xr.testing.assert_equal(found["mean"], stated["mean"])

@@ -103,6 +103,14 @@ class TestDifferences:
         both = there.scores["prob_greater"] + back.scores["prob_greater"]
         np.testing.assert_allclose(both, 1.0, atol=1e-12)
 
+    def test_each_task_brings_its_own_chance(self, different):
+        row = {"task": "task 0", "llm": "any", "family": "F", "technique": NAMES[0]}
+        row |= {"compute": 1e22, "context_window": 8192, "prompt_tokens": 2000}
+        own = bcl.contrast(different, "task", "task 0", "task 1", at=[row])
+        with pytest.warns(UserWarning, match="`chance` of 0.5 is not used: each of two tasks"):
+            given = bcl.contrast(different, "task", "task 0", "task 1", at=[row | {"chance": 0.5}])
+        xr.testing.assert_identical(own.scores["mean"], given.scores["mean"])
+
     def test_more_rows_than_a_block_give_the_same(self, law_below_1e24, at):
         many = at.isel(obs_id=np.tile(np.arange(3), 150)).assign_coords(obs_id=np.arange(450))
         found = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=many)

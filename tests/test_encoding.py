@@ -154,8 +154,10 @@ class TestDesign:
         assert encoding.chance == {"qa": 0.25, "maths": 0.0}
         at = as_design([*table(), table()[0] | {"task": "new"}])
         expected = [0.25] * 6 + [0.0] * 7
-        np.testing.assert_array_equal(encoding.with_chance(at)["chance"], expected)
-        np.testing.assert_array_equal(encoding.design(at, LawTerms())["chance"], expected)
+        with pytest.warns(UserWarning, match="'new', which the fit never saw; it is taken as 0"):
+            np.testing.assert_array_equal(encoding.with_chance(at)["chance"], expected)
+        with pytest.warns(UserWarning, match="is not given"):
+            np.testing.assert_array_equal(encoding.design(at, LawTerms())["chance"], expected)
         # Going through the door once more, or through a part of the rows, states nothing.
         again = as_design(as_design(at).isel(obs_id=[0]))
         assert encoding.with_chance(again)["chance"].item() == 0.25

@@ -2,11 +2,12 @@
 
 import pytest
 
+from bayes_ctxlaw import advice
 from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.law import PENALTIES, SATURATIONS, LawTerms
 from bayes_ctxlaw.observations import as_observations
 from bayes_ctxlaw.specification import Specification
-from bayes_ctxlaw.summary import formula, notes_on_design, notes_on_units
+from bayes_ctxlaw.summary import formula, notes_on_chance, notes_on_design, notes_on_units
 
 
 def table(**changes):
@@ -90,6 +91,26 @@ class TestNotes:
     def test_two_compute_values_are_few(self):
         (note,) = notes([r for r in table() if r["compute"] != 1e22])
         assert "rests on two compute values" in note
+
+    @pytest.mark.parametrize("column", ["compute", "prompt_tokens"])
+    def test_values_that_hardly_differ_are_one(self, column):
+        """A base model and its extension: compute that differs by a thousandth."""
+        first = table()[0][column]
+        rows = [r | {column: first * (1 + 1e-3 * (r["llm"] == "m1e+21"))} for r in table()]
+        symbol, what = {"compute": ("α", "compute value"), "prompt_tokens": ("β", "prompt length")}[
+            column
+        ]
+        found = [note for note in notes(rows) if note.startswith(symbol)]
+        assert len(found) == 1
+        assert f"comes from the prior: every {what} is within 5% of one in the data" in found[0]
+
+    def test_scores_below_chance_are_named(self):
+        rows = [r | {"chance": 0.99 if r["task"] == "qa" else 0.0} for r in table()]
+        (note,) = notes_on_chance(as_observations(rows))
+        assert "scores of 'qa' inside the window are below chance (0.99)" in note
+        assert notes_on_chance(as_observations(table())) == []
+        (row,) = advice.of_chance([note])
+        assert row[1:3] == ("REVIEW", "1 task below")
 
     def test_a_single_prompt_length_leaves_beta_to_its_prior(self):
         (note,) = notes([r for r in table() if r["prompt_tokens"] == 4000.0])
