@@ -210,7 +210,7 @@ def test_a_target_out_of_reach_has_a_ceiling():
     assert f"ceiling is {needed['ceiling'].item():.3g}, at" in sentence
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.floats(0.5, 0.99), st.sampled_from(["law", "llm", "response"]))
 def test_the_ceiling_can_be_reached_and_nothing_above_it(prob, kind):
     ceiling = required_context(FALLING, 0.99, prob, at=AT | RANGE, kind=kind)["ceiling"].item()
@@ -221,7 +221,7 @@ def test_the_ceiling_can_be_reached_and_nothing_above_it(prob, kind):
     assert above["state"].item() == "not reachable"
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.floats(0.25, 0.45), st.floats(0.05, 0.95), st.floats(0.001, 0.05))
 def test_more_is_needed_for_a_higher_target_and_for_being_surer(target, prob, more):
     needed = required_context(FEW, target, prob, at=AT | RANGE)
