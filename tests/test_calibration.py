@@ -142,8 +142,8 @@ def test_a_finished_folder_is_read_and_not_run(design, folder, found, monkeypatc
 
 def test_results_do_not_depend_on_how_simulations_are_spread(design, found):
     with joblib.parallel_config(backend="threading", n_jobs=2):
-        spread = bcl.calibrate(small_law(), design, 2, **OPTIONS)
-    xr.testing.assert_identical(spread.ranks, found.ranks.isel(simulation=slice(2)))
+        spread = bcl.calibrate(small_law(), design, 4, **OPTIONS)
+    xr.testing.assert_identical(spread.ranks, found.ranks.isel(simulation=slice(4)))
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ def test_neither_scores_of_the_design_count_nor_is_the_law_fitted(design, found)
     other = design.assign(score=("obs_id", np.linspace(0, 1, design.sizes["obs_id"])))
     law = small_law()
     before = str(law)
-    again = bcl.calibrate(law, other, 2, **OPTIONS)
-    xr.testing.assert_identical(again.ranks, found.ranks.isel(simulation=slice(2)))
+    again = bcl.calibrate(law, other, 4, **OPTIONS)
+    xr.testing.assert_identical(again.ranks, found.ranks.isel(simulation=slice(4)))
     assert law.idata is None
     assert str(law) == before
 
@@ -211,8 +211,8 @@ def test_what_cannot_be_fitted_is_drawn_anew_and_counted(design, monkeypatch):
         return real(self, obs, **options)
 
     monkeypatch.setattr(bcl.ContextLaw, "fit", refusing)
-    found = bcl.calibrate(small_law(), design, 2, **{**OPTIONS, "thin": 1})
-    assert found.fits["redrawn"].tolist() == [2, 0]
+    found = bcl.calibrate(small_law(), design, 4, **{**OPTIONS, "thin": 1})
+    assert found.fits["redrawn"].tolist() == [2, 0, 0, 0]
     assert not np.array_equal(calls[0], calls[1])
     assert any("2 simulated data sets could not be fitted" in note for note in found.notes)
 
@@ -315,5 +315,5 @@ def test_a_design_with_a_metric_and_with_replicates_can_be_simulated():
     obs = bcl.as_observations(rows)
     law = bcl.ContextLaw(groups=(), likelihood="student_t", references=REFERENCES)
     options = OPTIONS | {"draws": 5, "tune": 30, "thin": 1}
-    found = bcl.calibrate(law, obs, 2, **options)
+    found = bcl.calibrate(law, obs, 4, **options)
     assert found.fits["redrawn"].max() == 0
