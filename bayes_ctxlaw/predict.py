@@ -18,7 +18,7 @@ import xarray as xr
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.discrepancy import Paths
-from bayes_ctxlaw.encoding import BASE_LEVELS, Encoding, level_dim, level_labels
+from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import law_arguments, mean_score
 from bayes_ctxlaw.likelihoods import draw_scores, item_counts, reaching
@@ -270,19 +270,24 @@ class Predictor:
             scores = mean.T
             if kind == "response":
                 phi = self.overdispersion(tasks[rows])
-                for i, rng in enumerate(self._noise(at.isel(obs_id=rows), evaluated)):
+                labels = [
+                    repr((t, combinations[k]))
+                    for t, k in zip(tasks[rows].tolist(), combination[rows], strict=True)
+                ]
+                for i, rng in enumerate(self._noise(at.isel(obs_id=rows), labels, evaluated)):
                     scores[:, i] = draw_scores(
                         self.spec.likelihood, scores[:, i], phi[:, i], items[first + i], rng
                     )
             yield scores
 
-    def _noise(self, at: xr.Dataset, evaluated: Counter[bytes]) -> Iterator[np.random.Generator]:
-        """Random numbers of the noise of every row."""
-        labels = [level_labels(at, level).tolist() for level in BASE_LEVELS if level in at]
+    def _noise(
+        self, at: xr.Dataset, labels: list[str], evaluated: Counter[bytes]
+    ) -> Iterator[np.random.Generator]:
+        """Random numbers of the noise of every row; `labels` are those that the law knows of."""
         numbers = [at[name].values for name in ("compute", "prompt_tokens", "context_window")]
         numbers = np.column_stack([*numbers, item_counts(at)]).astype(float)
-        for names, row in zip(zip(*labels, strict=True), numbers, strict=True):
-            key = repr(names).encode() + row.tobytes()
+        for names, row in zip(labels, numbers, strict=True):
+            key = names.encode() + row.tobytes()
             yield np.random.default_rng([self.seed, 7, zlib.crc32(key), evaluated[key]])
             evaluated[key] += 1
 
