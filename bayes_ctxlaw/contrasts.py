@@ -279,7 +279,7 @@ def contrast(
         rows = rows_of_labels(law.obs, level, (a, b))
     else:
         rows = as_design(at, **column_names)
-        if level == "task":
+        if "chance" in BELONGS.get(level, ()):
             rows = _without_chance(rows, law.obs, (a, b))
         rows = predictor.encoding.with_chance(rows)
     sides = sides_of(law.obs, rows, level, (a, b), kind)

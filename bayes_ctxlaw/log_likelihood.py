@@ -96,11 +96,11 @@ def residuals(law: Any) -> np.ndarray:
     NotFittedError
         If the posterior is not complete.
     """
-    mean, phi = _of_rows(law)
-    draws, numbers = _MOST_RESIDUALS
-    step = -(-len(mean) // max(min(draws, numbers // mean.shape[1]), 1))
+    posterior, (draws, numbers) = law.idata["posterior"], _MOST_RESIDUALS
+    most = max(min(draws, numbers // law.obs.sizes[OBS_DIM]), 1)
+    mean, phi = _of_rows(law, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // most))
     rng = np.random.default_rng([law._seed, 6])
-    return normal_residuals(law.spec.likelihood, mean[::step], phi[::step], law.obs, rng)
+    return normal_residuals(law.spec.likelihood, mean, phi, law.obs, rng)
 
 
 def log_prior(law: Any) -> xr.Dataset:
@@ -167,9 +167,12 @@ def _log_density(prior: Prior, values: np.ndarray) -> np.ndarray:
     return -0.5 * unit**2 + np.log(sides / (prior.scale * np.sqrt(2.0 * np.pi)))
 
 
-def _of_rows(law: Any) -> tuple[np.ndarray, np.ndarray]:
-    """P and overdispersion of every row of the fit, (draw, row), as the likelihood has them."""
-    posterior = law.idata["posterior"].to_dataset()
+def _of_rows(law: Any, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """P and overdispersion of every row of the fit, (draw, row), as the likelihood has them.
+
+    Of every `step`-th draw of each chain.
+    """
+    posterior = law.idata["posterior"].to_dataset().isel(draw=slice(None, None, step))
     predictor = Predictor.of(law.spec, law.encoding, posterior, law._seed)
     # No row of the fit lies beyond its data, so these are the fitted means.
     mean = np.concatenate(list(predictor.blocks(law.obs, "llm")), axis=1)

@@ -19,8 +19,7 @@ NEW_LLM = "a new checkpoint"
 _PANELS = 9  # tasks in a figure
 _POINTS = 60
 _COMPUTE_BEYOND = 10.0
-_BARELY = 1.1  # prompts that are hardly longer are no extrapolation
-_SAME = 1.1  # values of compute within so small a ratio make no curve
+_SAME = 1.1  # values within so small a ratio make no curve and no extrapolation
 _NEAR = 1.26  # lengths within a tenth of a decade are one, as in the plots
 _DESIGN = (
     "task", "llm", "family", "technique", "compute", "context_window", "n_items", "chance",
@@ -127,7 +126,7 @@ def beyond_data(cells: pd.DataFrame, obs: xr.Dataset) -> xr.Dataset | None:
         own = cell.drop(["shortest", "longest"]).to_dict()
         window, longest = cell["context_window"], cell["longest"]
         lengths = {min(times * longest, window) for times in (2, 8)}
-        rows += [own | {"prompt_tokens": n} for n in sorted(lengths) if n > _BARELY * longest]
+        rows += [own | {"prompt_tokens": n} for n in sorted(lengths) if n > _SAME * longest]
     if varies(obs["compute"].values):
         ordered = cells.sort_values(["compute", "context_window"], kind="stable")
         largest = ordered.groupby("task", sort=False).tail(1)
