@@ -122,10 +122,13 @@ def _nearly(column: str, canonical: str) -> bool:
     return bool(left and right) and difflib.SequenceMatcher(None, left, right).ratio() >= 0.8
 
 
-def as_numbers(column: pd.Series, name: str, faults: Faults) -> tuple[np.ndarray, np.ndarray]:
+def as_numbers(
+    column: pd.Series, name: str, faults: Faults, allowed: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """`column` as float64 with NaN for blank, and the mask of entries that are not numbers.
 
-    The latter are NaN too, and already among the faults.
+    The latter are NaN too, and already among the faults. What is `allowed` is said by the schema
+    for the variables that it has.
     """
     dtype = column.dtype
     advice = "This is not a number; correct the entry."
@@ -142,12 +145,17 @@ def as_numbers(column: pd.Series, name: str, faults: Faults) -> tuple[np.ndarray
         converted = pd.to_numeric(replaced(words, blank, np.nan), errors="coerce")
         values = converted.to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.isnan(values) & ~blank
-    faults.rows(name, bad, words.iloc.__getitem__, SCHEMA[name].allowed, advice)
+    faults.rows(name, bad, words.iloc.__getitem__, allowed or SCHEMA[name].allowed, advice)
     return values, bad
 
 
 def check_range(
-    name: str, values: np.ndarray, faults: Faults, named: np.ndarray, blank: bool | None = None
+    name: str,
+    values: np.ndarray,
+    faults: Faults,
+    named: np.ndarray,
+    blank: bool | None = None,
+    advice_if_blank: str | None = None,
 ) -> None:
     """Every number finite and inside its range; blank only where the schema allows it.
 
@@ -156,7 +164,8 @@ def check_range(
     v = SCHEMA[name]
     found = values.__getitem__
     if not (v.blank if blank is None else blank):
-        faults.rows(name, np.isnan(values) & ~named, found, v.allowed, _blank_advice(name))
+        advice = advice_if_blank or _blank_advice(name)
+        faults.rows(name, np.isnan(values) & ~named, found, v.allowed, advice)
     infinite = np.isinf(values)
     faults.rows(name, infinite, found, v.allowed, "Infinite values mean nothing here.")
     percent = np.zeros(len(values), bool)

@@ -93,11 +93,13 @@ def _(data: xr.Dataset, text_columns: frozenset[str] = frozenset()) -> Table:
         # What was predicted there is no part of the points, which may be predicted again.
         names = [n for n in (*PREDICTED, "axis", "chain", "draw") if n in data.variables]
         data = data.drop_vars(names)
-    flat = data if data.sizes else data.expand_dims(OBS_DIM)
+    flat = data if data.sizes or not data.variables else data.expand_dims(OBS_DIM)
     multi = [n for n, i in flat.xindexes.items() if isinstance(i.to_pandas_index(), pd.MultiIndex)]
     if multi:
         flat = flat.reset_index([n for n in multi if n in flat.dims])
-    if len(flat.dims) == 1:  # the common case, and twenty times faster than to_dataframe
+    if not flat.variables:
+        frame = pd.DataFrame()
+    elif len(flat.dims) == 1:  # the common case, and twenty times faster than to_dataframe
         n = next(iter(flat.sizes.values()))
         columns = {
             name: v.values if v.ndim else np.repeat(v.values, n)

@@ -80,7 +80,13 @@ def training_flops(
     if faults:
         raise SpecificationError("training_flops cannot work with this: " + "; ".join(faults) + ".")
     n, d, extension = arrays.values()
-    flops = 6.0 * n * (d + extension)
+    with np.errstate(over="ignore"):
+        flops = 6.0 * n * (d + extension)
+    if not np.isfinite(flops).all():
+        raise SpecificationError(
+            "training_flops cannot work with this: 6·N·D is beyond the largest number there is. "
+            "`n_params` and `train_tokens` are plain counts, such as 7e9 and 2e12."
+        )
     return float(flops) if flops.ndim == 0 else flops
 
 
@@ -88,7 +94,7 @@ def _float_array(value: ArrayLike) -> np.ndarray | None:
     """`value` as float64, or None when it does not consist of plain numbers."""
     try:
         array = np.asarray(value)
-        if array.dtype.kind not in "iufO":
+        if array.dtype.kind not in "iufO" or any(isinstance(v, str | bytes) for v in array.flat):
             return None
         return array.astype(np.float64)
     except (TypeError, ValueError):

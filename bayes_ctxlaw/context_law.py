@@ -34,7 +34,7 @@ from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
 from bayes_ctxlaw.seeds import check_seed, root_seed, seed_or
 from bayes_ctxlaw.specification import Specification
 from bayes_ctxlaw.storage import read_fit, write_fit
-from bayes_ctxlaw.summary import describe, notes_on_chance, notes_on_design, notes_on_units
+from bayes_ctxlaw.summary import describe, notes_on_data, notes_on_design
 
 if TYPE_CHECKING:
     from bayes_ctxlaw.density import Density
@@ -164,7 +164,7 @@ class ContextLaw:
             shown = f"{self.spec.likelihood} (chosen from the scores)"
         notes = []
         if self.obs is not None:
-            notes = notes_on_design(self.obs, spec) + notes_on_chance(self.obs)
+            notes = notes_on_data(self.obs) + notes_on_design(self.obs, spec)
         return describe(spec, shown, self.encoding, notes)
 
     __repr__ = __str__
@@ -303,7 +303,7 @@ class ContextLaw:
 
         check_seed(random_seed)
         self._prepare(as_observations(obs, **column_names))
-        for note in notes_on_units(self.obs) + notes_on_chance(self.obs):
+        for note in notes_on_data(self.obs):
             _LOG.warning(note)
         for note in notes_on_design(self.obs, self.spec):
             _LOG.info(note)

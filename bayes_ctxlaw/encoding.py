@@ -125,6 +125,11 @@ def parse_groups(
     return parsed
 
 
+def _states_chance(ds: xr.Dataset) -> bool:
+    """Whether somebody said what guessing scores."""
+    return "chance" in ds and not is_assumed(ds["chance"].values, ds["chance"].attrs)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
@@ -336,7 +341,7 @@ class Encoding:
             "x": np.log(ds["compute"].values.astype(float) / self.compute_reference),
             "z": np.log(tokens / self.prompt_tokens_reference),
             "w": np.log(tokens / window),
-            "chance": self.with_chance(ds)["chance"].values.astype(float),
+            "chance": self.chance_levels(ds),
         }
         if terms.penalty == "token_logistic":
             design["excess_tokens"] = tokens - window
@@ -360,15 +365,10 @@ class Encoding:
         ObservationError
             If it is not stated for a task that has several in the fit.
         """
-        tasks = level_labels(ds, "task")
-        if "chance" in ds and not is_assumed(ds["chance"].values, ds["chance"].attrs):
-            self._warn_of_chance(tasks, ds["chance"].values)
+        tasks, levels = level_labels(ds, "task"), self.chance_levels(ds)
+        if _states_chance(ds):
+            self._warn_of_chance(tasks, levels)
             return ds
-        if several := [t for t in _unique(tasks) if self.chance.get(t, 0.0) is None]:
-            raise ObservationError(
-                f"`chance` is not given, and it is no single one in the fit for "
-                f"{', '.join(map(repr, several))}: give the column `chance`, what guessing scores."
-            )
         new = [task for task in _unique(tasks) if task not in self.chance]
         if new and any(self.chance.values()):
             warnings.warn(
@@ -380,8 +380,25 @@ class Encoding:
             )
         variable = SCHEMA["chance"]
         attrs = {"units": variable.units, "long_name": variable.long_name}
-        levels = np.array([self.chance.get(task, 0.0) for task in tasks], dtype=float)
         return ds.assign(chance=(OBS_DIM, levels, attrs))
+
+    def chance_levels(self, ds: xr.Dataset) -> np.ndarray:
+        """Chance level of every row as `with_chance` has it, with nothing said about it.
+
+        Raises
+        ------
+        ObservationError
+            If it is not stated for a task that has several in the fit.
+        """
+        if _states_chance(ds):
+            return ds["chance"].values.astype(float)
+        tasks = level_labels(ds, "task")
+        if several := [t for t in _unique(tasks) if self.chance.get(t, 0.0) is None]:
+            raise ObservationError(
+                f"`chance` is not given, and it is no single one in the fit for "
+                f"{', '.join(map(repr, several))}: give the column `chance`, what guessing scores."
+            )
+        return np.array([self.chance.get(task, 0.0) for task in tasks], dtype=float)
 
     def _warn_of_chance(self, tasks: np.ndarray, levels: np.ndarray) -> None:
         """Guessing scores the same in all evaluations of a task, unless it was changed."""

@@ -186,13 +186,19 @@ def held_out_scores(prediction: xr.Dataset) -> pd.DataFrame:
     rows["covered"] = inside(prediction)
     rows["mean_absolute_error"] = (rows["score"] - rows["median"]).abs()
     rows["mean_width"] = rows["upper"] - rows["lower"]
-    rows = pd.concat([rows, rows.assign(task="all tasks")])
-    groups = rows.groupby("task", sort=False)
-    table = groups[["mean_absolute_error", "mean_width"]].mean()
-    table.insert(0, "points", groups.size())
-    table.insert(1, "covered", groups["covered"].sum().astype(int))
-    table.insert(2, "coverage", groups["covered"].mean())
-    return table
+    # A list: a task may be called as all of them together are.
+    groups = [*rows.groupby("task", sort=False), ("all tasks", rows)]
+    found = [
+        {
+            "points": len(group),
+            "covered": int(group["covered"].sum()),
+            "coverage": group["covered"].mean(),
+            "mean_absolute_error": group["mean_absolute_error"].mean(),
+            "mean_width": group["mean_width"].mean(),
+        }
+        for _, group in groups
+    ]
+    return pd.DataFrame(found, index=pd.Index([label for label, _ in groups], name="task"))
 
 
 def inside(prediction: xr.Dataset) -> np.ndarray:
@@ -220,7 +226,7 @@ def held_out_sentence(prediction: xr.Dataset) -> str:
     -------
     str
     """
-    total = held_out_scores(prediction).loc["all tasks"]
+    total = held_out_scores(prediction).iloc[-1]
     return (
         f"{total['covered']:.0f} of {total['points']:.0f} held-out scores lie inside their "
         f"{interval_name(prediction)}; the median is off by {total['mean_absolute_error']:.4f} on "

@@ -84,12 +84,17 @@ def faults_of_options(kind: str, ci_prob: float, new_levels: str) -> list[str]:
     faults, said = [], wording().argument
     if kind not in KINDS:
         faults.append(f"{said('kind', kind)} is not one of {', '.join(map(repr, KINDS))}")
-    if not (isinstance(ci_prob, Real) and 0 < ci_prob < 1):
+    if not is_probability(ci_prob):
         faults.append(fault_of_probability("ci_prob", ci_prob))
     if new_levels not in NEW_LEVELS:
         allowed = ", ".join(map(repr, NEW_LEVELS))
         faults.append(f"{said('new_levels', new_levels)} is not one of {allowed}")
     return faults
+
+
+def is_probability(value: object) -> bool:
+    """Whether it is a number between 0 and 1, and neither of them."""
+    return isinstance(value, Real) and not isinstance(value, bool) and 0.0 < value < 1.0
 
 
 def fault_of_probability(name: str, value: object) -> str:

@@ -27,6 +27,7 @@ DESIGN = ("task", "llm", "family", "technique", "compute", "context_window", "pr
 OF_CHECKPOINTS = ("family", "technique")
 """Levels whose labels each have checkpoints of their own."""
 
+_SAME = 1.1  # prompt lengths within so small a ratio are one
 _PIECE = 128  # rows whose draws are held at once
 
 
@@ -149,8 +150,24 @@ def rows_of_labels(obs: xr.Dataset, level: str, labels: tuple[str, str]) -> xr.D
     own = {level, *BELONGS.get(level, ())} | ({"llm"} if level != "task" else set())
     distinct = [name for name in DESIGN if name in rows and name not in own]
     names = [name for name in (*DESIGN, "prompt_tokens_sd", "chance", "n_items") if name in rows]
-    frame = rows[names].to_dataframe().drop_duplicates(distinct).reset_index(drop=True)
-    return as_design(frame)
+    frame = rows[names].to_dataframe()
+    frame["prompt_tokens"] = _joint_lengths(frame["prompt_tokens"].to_numpy())
+    return as_design(frame.drop_duplicates(distinct).reset_index(drop=True))
+
+
+def _joint_lengths(tokens: np.ndarray) -> np.ndarray:
+    """Lengths of which those that hardly differ are one, their mean.
+
+    The mean length of a cell is a little different from one task to the next, and a curve along
+    prompt length that had each by itself would jump from one task to another.
+    """
+    values = np.unique(tokens)
+    starts, group = values[0], np.zeros(len(values), dtype=int)
+    for i in range(1, len(values)):
+        new = values[i] > _SAME * starts
+        starts, group[i] = values[i] if new else starts, group[i - 1] + new
+    means = np.bincount(group, values) / np.bincount(group)
+    return means[group[np.searchsorted(values, tokens)]]
 
 
 def points_of(rows: xr.Dataset, level: str) -> tuple[np.ndarray, np.ndarray]:

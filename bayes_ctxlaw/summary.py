@@ -141,6 +141,36 @@ def notes_on_units(obs: xr.Dataset) -> list[str]:
     ]
 
 
+def notes_on_windows(obs: xr.Dataset) -> list[str]:
+    """Checkpoints with several windows under one label.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+
+    Returns
+    -------
+    list of str
+        One sentence each.
+    """
+    windows = obs[["llm", "context_window"]].to_dataframe().groupby("llm", sort=False)
+    count = windows["context_window"].nunique()
+    several = count.index[count > 1].tolist()
+    if not several:
+        return []
+    return [
+        f"{', '.join(map(repr, several[:5]))}{', …' if len(several) > 5 else ''} "
+        f"{'has' if len(several) == 1 else 'have'} rows of several context windows under one "
+        "label, which share one end of the window as a share of the nominal one: a model extended "
+        "to two windows is two labels."
+    ]
+
+
+def notes_on_data(obs: xr.Dataset) -> list[str]:
+    """What looks like a slip in the observations: units, chance levels, windows."""
+    return notes_on_units(obs) + notes_on_chance(obs) + notes_on_windows(obs)
+
+
 def _distinct(logarithms: np.ndarray) -> int:
     """How many values there are, if those that hardly differ are one."""
     count, upto = 0, -np.inf

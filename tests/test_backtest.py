@@ -476,3 +476,65 @@ class TestWithoutPrompts:
                 bcl.splits.beyond_context(1000),
                 progressbar=False,
             )
+
+
+def test_the_published_interval_of_a_score_is_hidden_with_it():
+    obs = observations()
+    known = obs.assign(lower=obs["score"] - 0.01, upper=obs["score"] + 0.01)
+
+    class Mean(Interval):
+        def predict(self, at, ci_prob=0.9):
+            mean = np.full(at.sizes["obs_id"], self.mean)
+            return at.assign(mean=("obs_id", mean), median=("obs_id", mean))
+
+    for result in (run({"point": Mean()}, obs), run({"point": Mean()}, known)):
+        assert result.predictions["form"].values.tolist() == ["point"]
+        assert np.isnan(result.totals.loc["point", "coverage"])
+
+
+@pytest.mark.parametrize("label", ["all tasks", "all"])
+def test_a_task_may_be_called_as_the_total(label):
+    obs = observations()
+    first = obs["task"].values == obs["task"].values[0]
+    obs = obs.assign(task=("obs_id", np.where(first, label, obs["task"].values).astype(object)))
+    result = run({"normal": Gaussian(), "interval": Interval()}, obs)
+    held = int((result.predictions["task"] == label).sum())
+    total = result.predictions.sizes["obs_id"]
+    assert 0 < held < total
+    assert result.totals["points"].tolist() == [total, total]
+    assert f"{total} scores of" in str(result)
+    own = result.scores.loc["normal"].iloc[[0, -1]]["points"].tolist()
+    assert own == [held, total]
+    inside = result.predictions["covered_at"].sel(forecaster="normal")
+    np.testing.assert_allclose(result.calibration.loc["normal"].iloc[-1], inside.mean("obs_id"))
+    rows = held_out_scores(result.predictions.sel(forecaster="normal"))
+    assert rows["points"].iloc[[0, -1]].tolist() == [held, total]
+
+
+def test_differences_need_a_score_of_the_reference():
+    result = run({"normal": Gaussian(), "interval": Interval()})
+    with pytest.raises(bcl.SpecificationError, match=r"'interval' has no crps.*score='mae'"):
+        result.differences("interval")
+    assert result.differences("interval", "mae")["difference"].notna().all()
+
+
+@pytest.mark.parametrize("given", [None, [(np.arange(9), np.arange(9, 12))], "fold"])
+def test_what_is_no_fold_is_refused_plainly(given):
+    with pytest.raises(bcl.SpecificationError, match="does not give folds but"):
+        run({"normal": Gaussian()}, split=lambda obs: given)
+
+
+def test_masks_are_named_for_what_they_are():
+    mask = observations()["prompt_tokens"].values < 1000
+    with pytest.raises(bcl.SpecificationError, match="must be positions") as caught:
+        run({"normal": Gaussian()}, split=lambda obs: [("m", mask, ~mask)])
+    assert "both to fit and to predict" not in str(caught.value)
+
+
+def test_a_predict_that_shows_progress_is_told_not_to():
+    class Shows(Gaussian):
+        def predict(self, at, ci_prob=0.9, samples=False, *, progressbar):
+            assert progressbar is False
+            return super().predict(at, ci_prob, 1, samples)
+
+    assert len(run({"shows": Shows()}).scores)

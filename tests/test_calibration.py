@@ -282,6 +282,17 @@ def test_labels_that_share_their_simulations_do_not_mark_a_right_model():
     assert np.mean(marked) < 0.12
 
 
+def test_a_panel_marks_what_the_table_calls_not_uniform(found, monkeypatch):
+    import arviz as az
+
+    given, draw = {}, az.plot_ecdf_pit
+    monkeypatch.setattr(az, "plot_ecdf_pit", lambda *a, **k: given.update(k) or draw(*a, **k))
+    axes = plot_ranks(found, ["mu_A"])
+    assert given["envelope_prob"] == pytest.approx(1.0 - 0.05 / len(found.table))
+    assert axes[0].get_ylabel() == "share of ranks, less uniform"
+    plt.close("all")
+
+
 def test_ranks_are_drawn_by_panel(found):
     axes = plot_ranks(found)
     assert [ax.get_title() for ax in axes][-1] == "log_likelihood"

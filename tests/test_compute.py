@@ -215,3 +215,10 @@ def test_undisclosed_tokens():
 
 def test_examples_in_docstrings():
     assert doctest.testmod(compute).failed == 0
+
+
+def test_a_product_beyond_all_numbers_and_text_among_objects_are_refused():
+    with pytest.raises(SpecificationError, match="beyond the largest number"):
+        training_flops(1e200, 1e200)
+    with pytest.raises(SpecificationError, match="`n_params` is array"):
+        training_flops(np.array(["7e9"], dtype=object), 1e12)

@@ -1,5 +1,7 @@
 """Contrasts: paired differences, what they rest on, and what they must not claim."""
 
+import copy
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -339,7 +341,26 @@ def test_rows_of_the_fit_keep_the_scatter_of_prompt_length():
     obs = bcl.load_dataset("montgomery2025")
     scattered = obs.assign(prompt_tokens_sd=("obs_id", 0.5 * obs["prompt_tokens"].values))
     rows = rows_of_labels(scattered, "technique", ("YaRN", "none"))
-    np.testing.assert_allclose(rows["prompt_tokens_sd"], 0.5 * rows["prompt_tokens"])
+    # To the little by which lengths of one point may differ.
+    np.testing.assert_allclose(rows["prompt_tokens_sd"], 0.5 * rows["prompt_tokens"], rtol=0.1)
+
+
+def test_prompt_lengths_that_hardly_differ_are_one_point(different):
+    """Tasks have mean lengths of their own; a curve over lengths is an average over tasks."""
+    law, size = copy.copy(different), different.obs.sizes["obs_id"]
+    lengths = np.array([100.0, 1000.0, 10_000.0])[np.arange(size) % 3]
+    task = np.unique(different.obs["task"].values.astype(str), return_inverse=True)[1]
+    law.obs = different.obs.assign(prompt_tokens=("obs_id", lengths * (1.0 + 0.02 * task)))
+    rows = rows_of_labels(law.obs, "technique", NAMES)
+    middle = 1.0 + 0.01 * task.max()
+    np.testing.assert_allclose(
+        np.unique(rows["prompt_tokens"]), [100 * middle, 1000 * middle, 1e4 * middle]
+    )
+    curve = bcl.contrast(law, "technique", *NAMES).curve
+    assert "task" not in curve
+    law.obs = different.obs.assign(prompt_tokens=("obs_id", lengths))
+    apart = rows_of_labels(law.obs, "technique", NAMES)["prompt_tokens"]
+    assert set(apart.values) == {100.0, 1000.0, 10_000.0}
 
 
 def test_along_compute_every_prompt_length_is_a_curve(different):

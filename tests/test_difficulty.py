@@ -27,6 +27,7 @@ from bayes_ctxlaw.rivals.difficulty import (
 from bayes_ctxlaw.rivals.difficulty.cluster_posterior import _Problem, curve_posterior
 from bayes_ctxlaw.rivals.difficulty.clustering import (
     UNLABELLED,
+    _climbed,
     improved_mean_shift,
     pass_rates,
     radius,
@@ -205,6 +206,22 @@ def test_what_a_first_round_leaves_a_second_may_cluster(monkeypatch):
     assert all(a >= b for a, b in itertools.pairwise(calls))
     sizes = np.bincount(labels[labels >= 0])
     assert sizes.min() >= 10
+
+
+@pytest.mark.parametrize("near", [False, True])
+def test_clusters_are_those_of_a_search_from_every_item(near):
+    """scikit-learn's own, from every start, is the rule; ours comes to the same by fewer."""
+    from sklearn.cluster import MeanShift
+
+    small = simulate_items(250, random_seed=3).isel(llm=slice(8))
+    features = pass_rates(small["n_correct"].values, small["n_samples"].values)
+    features = features[features.any(axis=1)]
+    reach = radius(features)
+    starts = features[:40] + 0.3 if near else features
+    whole = MeanShift(bandwidth=reach, seeds=starts).fit(features)
+    short = MeanShift(bandwidth=reach, seeds=_climbed(features, starts, reach)).fit(features)
+    np.testing.assert_array_equal(whole.cluster_centers_, short.cluster_centers_)
+    np.testing.assert_array_equal(whole.labels_, short.labels_)
 
 
 def test_too_few_items_are_no_cluster():
@@ -677,3 +694,26 @@ def test_evaluations_of_two_checkpoints_do_not_share_their_noise(fits):
         for kind in ("response", "law")
     )
     assert abs(np.corrcoef((noisy - law_alone).T)[0, 1]) < 0.6
+
+
+def test_an_evaluation_of_items_that_all_or_none_pass_scatters_less():
+    """Simulated: noise follows the pass rates of items, not that of their mean."""
+    items = simulate_items(300, n_samples=4, random_seed=1)
+    small = items.isel(llm=slice(8))
+    law = DifficultyClusters(method="published", draws=600).fit(small, random_seed=1)
+    at = [{"task": "simulated task", "llm": "target", "compute": items["compute"].values[-1]}]
+    score, noisy = (law.predict(at, kind=kind, samples=True) for kind in ("llm", "response"))
+    noise = float((noisy["samples"] - score["samples"]).std())
+    mean, rate = score["mean"].item(), items["pass_rate"].isel(llm=-1).values
+    assert np.sqrt((rate * (1.0 - rate)).sum() / 4) / 300 < noise
+    assert noise < 0.97 * np.sqrt(mean * (1.0 - mean) / (300 * 4))
+
+
+def test_infinite_labels_and_blank_compute_are_said_plainly():
+    frame = table(items=12)
+    frame["item"] = frame["item"].astype(object)
+    frame.loc[0, "item"] = np.inf
+    frame.loc[1, "compute"] = np.nan
+    with pytest.raises(bcl.ObservationError, match=r"`item`, row 0: found inf") as caught:
+        as_items(frame.assign(n_params=1e9, train_tokens=1e11))
+    assert "does not follow from other columns" in str(caught.value)

@@ -722,3 +722,68 @@ def test_compute_and_one_of_size_and_tokens_tell_the_other(small):
     assert points[0] == pytest.approx(points[2])
     assert points[1] == pytest.approx(points[2])
     assert law.predict([row])["point"].item() != pytest.approx(points[2])
+
+
+@pytest.mark.parametrize("variant", ["task_loss", "direct"])
+def test_runs_that_score_nothing_where_chance_is_0_are_fitted(variant):
+    """Simulated: a score of 0 has a binomial error, too, and does not pull the curve to it."""
+    frame = simulated(tasks=("a", "b", "c"))
+    rate = np.clip((1.0 - frame["task_loss"]) * 1.6, 0.0, 1.0) ** 2
+    frame["score"] = np.random.default_rng(2).binomial(200, rate) / 200
+    frame = frame.assign(chance=0.0, n_items=200)
+    assert (frame["score"] == 0).sum() >= 3
+    law = TaskLadder(variant=variant).fit(as_runs(frame), random_seed=1, **SMALL)
+    assert int(law.idata["sample_stats"]["diverging"].sum()) < 20
+    found = law.predict(as_runs(frame), kind="llm")
+    assert np.abs(found["median"].values - rate).mean() < 0.03
+
+
+def checkpoints_of(frame, llms):
+    """A checkpoint half way through each of some runs, which scores a little less."""
+    some = frame[frame["llm"].isin(llms)]
+    part = some.assign(checkpoint_tokens=some["train_tokens"] / 2, score=some["score"] - 0.01)
+    return pd.concat([frame.assign(checkpoint_tokens=np.nan), part], ignore_index=True)
+
+
+def test_a_run_without_usable_checkpoints_counts_with_its_end():
+    frame = simulated()
+    ends = TaskLadder("least_squares", resamples=2).fit(as_runs(frame), random_seed=1)
+    for llms in (frame["llm"][:1], frame["llm"]):
+        # Of a single checkpoint none is left: the first tenth of them goes.
+        law = TaskLadder("least_squares", resamples=2)
+        law.fit(as_runs(checkpoints_of(frame, llms)), random_seed=1)
+        pd.testing.assert_frame_equal(law.parameters, ends.parameters)
+
+
+@pytest.mark.parametrize("unit", [10.0, 30.0])
+def test_losses_in_another_unit_give_the_same_fit(unit):
+    frame = simulated(noise=0.004)
+    other = frame.assign(task_loss=unit * frame["task_loss"])
+    laws = [
+        TaskLadder("least_squares", resamples=2).fit(as_runs(f), random_seed=1)
+        for f in (frame, other)
+    ]
+    at = [{"task": "a", "llm": "x", "n_params": 1e10, "train_tokens": 1e12}]
+    here, there = (law.predict(at)["point"].item() for law in laws)
+    assert there == pytest.approx(here, abs=0.002)
+
+
+def test_the_logarithm_of_no_score_is_refused():
+    frame = simulated()
+    frame.loc[4, "score"] = 0.0
+    law = TaskLadder("least_squares", "single_step", resamples=2)
+    refused(frame, "1 run(s) score 0", "'3e+08-60' on 'a'", law=law)
+
+
+def test_runs_of_one_length_tell_no_exponent_of_it():
+    frame = simulated()
+    refused(frame.assign(train_tokens=1e12), "'a', 'b' have the same `train_tokens`", "compute")
+
+
+@pytest.mark.parametrize("bad", ["-", True, pd.Timestamp("2026-01-01")])
+def test_a_loss_that_is_carried_along_must_be_numbers(bad):
+    frame = simulated().rename(columns={"task_loss": "c4_loss"})
+    numbers = frame["c4_loss"].astype(str)
+    frame["c4_loss"] = numbers.where(frame.index != 2, bad) if bad == "-" else bad
+    law = TaskLadder("least_squares", "c4_loss", resamples=2)
+    refused(frame, "`c4_loss`", "not a number", law=law)

@@ -196,6 +196,19 @@ def test_draws_that_never_cross_are_counted_and_the_interval_says_so():
     assert "and beyond 1,000,000 (90 % equal-tailed interval" in needed.attrs["sentence"]
 
 
+def test_draws_above_the_target_from_the_start_are_counted_and_said():
+    needed = required_context(LINEAR, 0.31, 0.99, at=AT | {"prompt_tokens": [400, 1_000_000]})
+    start = LINEAR.predict(bcl.grid(**AT, prompt_tokens=[400]), samples=True, kind="llm")
+    already = float((start["samples"] >= 0.31).mean())
+    assert 0.05 < already < 0.95
+    assert needed["already"].item() == pytest.approx(already)
+    assert needed["lower"].item() == 400
+    sentence = needed.attrs["sentence"]
+    assert "the curve first crosses it between 400 or less and" in sentence
+    noisy = required_context(LINEAR, 0.45, at=AT | RANGE, kind="response").attrs["sentence"]
+    assert "the curve, without the noise of an evaluation, first crosses it between" in noisy
+
+
 def test_a_target_out_of_reach_has_a_ceiling():
     needed = required_context(FALLING, 0.6, at=AT | RANGE)
     assert needed["state"].item() == "not reachable"
@@ -366,7 +379,7 @@ def test_the_plan_is_a_table_that_says_what_it_holds(tmp_path):
     np.testing.assert_allclose(
         rows["extrapolation_prompt_tokens"],
         np.log10(needed["required"] / 4000).clip(0),
-        atol=np.log10(1e5) / 199,
+        atol=1e-9,
     )
     assert "decades beyond the data" in needed.attrs["sentence"]
     needed.to_netcdf(tmp_path / "plan.nc")

@@ -466,6 +466,29 @@ def test_dependence_within_a_checkpoint_makes_a_share_less_sure(result):
     assert width["alike"] > 2 * width["apart"]
 
 
+def test_checkpoints_that_hold_most_rows_leave_a_share_unsure(result):
+    """Simulated, clusters of unequal size: the 90 % interval of a share holds what is behind it."""
+    rng = np.random.default_rng(3)
+    sizes, rho, share = [22, 13, 1, 1, 1], 0.8, 0.5
+    llm = np.repeat([f"m{i}" for i in range(5)], sizes).astype(object)
+    size, held = 1.0 / rho - 1.0, 0
+    for _ in range(200):
+        p = rng.beta(share * size, (1.0 - share) * size, 5)
+        inside = (rng.random(38) < np.repeat(p, sizes)).astype(float)
+        predictions = xr.Dataset(
+            {
+                "covered": (("forecaster", "obs_id"), inside[None]),
+                "covered_at": (("forecaster", "obs_id", "level"), np.zeros((1, 38, 0))),
+                "llm": ("obs_id", llm),
+            },
+            coords={"forecaster": ["one"], "level": np.zeros(0), "fold": ("obs_id", llm)},
+            attrs={"ci_prob": 0.9},
+        )
+        found = coverage_table(type(result)(predictions, result.fits)).iloc[0]
+        held += found["lower"] <= share <= found["upper"]
+    assert held > 0.9 * 200
+
+
 def test_the_interval_of_a_share_holds_the_probability_behind_it():
     rng = np.random.default_rng(2)
     for probability in (0.5, 0.9, 0.95):

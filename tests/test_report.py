@@ -1,6 +1,7 @@
 """The report, the demo's job, and the files both write."""
 
 import html
+import itertools
 import re
 
 import matplotlib
@@ -11,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from browser import chromium, looked_at, needs_browser
 from fake_law import FakeLaw, design_of, fake_idata, fake_prediction, observations
 from two_techniques import simulated
@@ -439,3 +441,40 @@ def test_rows_of_the_fit_are_not_called_held_out(tmp_path, law):
     score[1:] = np.clip(score[1:] + 0.01, 0, 1)
     with pytest.raises(SpecificationError, match=rf"1 of {size} .* in the fit as well \(rows 0\)"):
         write_report(tmp_path / "r.html", law, held_out=seen.assign(score=("obs_id", score)))
+
+
+def test_places_beyond_the_data_do_not_depend_on_the_order_of_rows():
+    obs = observations(("a", "b"), ("A-0", "A-1"))
+    kinds = {"A-0": "YaRN", "A-1": "PI"}
+    obs = obs.assign(
+        technique=("obs_id", np.array([kinds[n] for n in obs["llm"].values], dtype=object)),
+        # An extension adds a little.
+        compute=("obs_id", np.where(obs["llm"].values == "A-1", 1.001e23, 1e23)),
+        context_window=("obs_id", np.full(obs.sizes["obs_id"], 8192.0)),
+    )
+    small = obs.assign(
+        llm=("obs_id", np.char.add(obs["llm"].values.astype(str), " small").astype(object)),
+        compute=obs["compute"] / 10,
+    )
+    obs = xr.concat([obs, small], "obs_id").drop_vars("obs_id")
+    tables = []
+    for rows in (obs, obs.isel(obs_id=slice(None, None, -1))):
+        at = designs.beyond_data(designs.cells_of(rows), rows)
+        new = at.isel(obs_id=np.flatnonzero(at["llm"] == designs.NEW_LLM)).to_dataframe()
+        assert sorted(zip(new["task"], new["technique"], strict=True)) == [
+            ("a", "PI"), ("a", "YaRN"), ("b", "PI"), ("b", "YaRN"),
+        ]  # fmt: skip
+        tables.append(new.sort_values(["task", "technique"]).reset_index(drop=True))
+    names = ["task", "technique", "compute", "context_window", "prompt_tokens"]
+    assert tables[0][names].equals(tables[1][names])
+
+
+def test_all_pairs_of_techniques_are_compared_at_one_window(sampled):
+    obs = bcl.load_dataset("helmet_icl")
+    windows = {
+        designs.side_by_side(obs, *pair)["context_window"].values[0]
+        for pair in itertools.combinations(sorted(set(obs["technique"].values)), 2)
+    }
+    assert windows == {designs.common_window(obs)}
+    at = designs.side_by_side(sampled.obs, "X", "Y")
+    assert (at["prompt_tokens"] <= at["context_window"] * (1 + 1e-9)).all()

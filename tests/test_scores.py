@@ -224,6 +224,21 @@ def test_errors_of_the_mean_are_as_large_as_said_when_rows_are_dependent():
     assert np.std(naive) > 1.8
 
 
+def test_a_cluster_with_most_of_the_rows_does_not_hide_its_own_error():
+    """The leave-one-cluster-out form: the jackknife, and as before where clusters are equal."""
+    rng = np.random.default_rng(6)
+    sizes = [22, 13, 1, 1, 1]
+    clusters = np.repeat(np.arange(5), sizes)
+    values = rng.normal(size=5)[clusters] + rng.normal(size=38)
+    mean, error = scores.mean_and_error(values, clusters)
+    left_out = np.array([values[clusters != c].mean() for c in range(5)])
+    assert error == pytest.approx(math.sqrt(4 / 5 * ((left_out - mean) ** 2).sum()))
+    equal = np.repeat(np.arange(5), 8)
+    values = rng.normal(size=40)
+    means = values.reshape(5, 8).mean(axis=1)
+    assert scores.mean_and_error(values, equal)[1] == pytest.approx(means.std(ddof=1) / 5**0.5)
+
+
 # --- tables --------------------------------------------------------------------------------------
 
 
@@ -238,8 +253,9 @@ def test_a_table_has_every_label_and_all_of_them():
     assert table["mae"].tolist() == [1.5, 4.5, 3.0]
     assert table["coverage"].tolist() == [0.5, 1.0, 0.75]
     assert table["mae_se"].isna().tolist() == [False, True, False]
-    # Deviations add up to +1 for x and -1 for y: sqrt(2 / 1 * (1 + 1)) / 4.
-    assert table.loc["all tasks", "mae_se"] == pytest.approx(0.5)
+    # Deviations add up to +1 for x, which has 3 of the 4 rows, and to -1 for y.
+    expected = math.sqrt(1 / 2 * ((1 / (1 - 3 / 4)) ** 2 + (1 / (1 - 1 / 4)) ** 2)) / 4
+    assert table.loc["all tasks", "mae_se"] == pytest.approx(expected)
     assert scores.summarise(rows, "llm", "llm").index.tolist() == ["x", "y", "all"]
 
 

@@ -7,7 +7,13 @@ from bayes_ctxlaw.context_law import ContextLaw
 from bayes_ctxlaw.law import PENALTIES, SATURATIONS, LawTerms
 from bayes_ctxlaw.observations import as_observations
 from bayes_ctxlaw.specification import Specification
-from bayes_ctxlaw.summary import formula, notes_on_chance, notes_on_design, notes_on_units
+from bayes_ctxlaw.summary import (
+    formula,
+    notes_on_chance,
+    notes_on_design,
+    notes_on_units,
+    notes_on_windows,
+)
 
 
 def table(**changes):
@@ -126,3 +132,11 @@ class TestNotes:
         law = ContextLaw()
         law.build_model(as_observations(table(**({"compute": compute} if compute else {}))))
         assert ("What these data cannot tell" in str(law)) == (compute is not None)
+
+
+def test_several_windows_under_one_label_are_noticed():
+    assert notes_on_windows(as_observations(table())) == []
+    rows = [row | {"context_window": 2 * row["context_window"]} for row in table()[:1]]
+    (note,) = notes_on_windows(as_observations(rows + table()[1:]))
+    assert "several context windows under one label" in note
+    assert repr(rows[0]["llm"]) in note

@@ -262,8 +262,6 @@ def _own(at: Path, names: dict[str, str]) -> dict[str, str]:
 
 def _shares(found: Any) -> pd.DataFrame:
     """Weight of every forecaster beside its scores over all held-out rows."""
-    from bayes_ctxlaw.validation.scores import all_of
-
-    scores = found.backtest.scores.xs(all_of("task"), level="task").rename_axis("forecaster")
+    scores = found.backtest.totals
     scores.insert(0, "weight", found.weights.to_numpy())
     return scores

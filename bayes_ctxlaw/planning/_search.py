@@ -45,7 +45,7 @@ def search(law: Any, wanted: Wanted, row: pd.DataFrame, values: np.ndarray) -> d
     """What `required_context` says of one setting."""
     frame = row.loc[row.index.repeat(len(values))].assign(**{wanted.variable: values})
     design = as_design(frame.reset_index(drop=True))
-    curve, beyond = _draws(law, wanted, design)
+    curve = _draws(law, wanted, design)
     if wanted.kind == "response":
         probability = _of_evaluations(law, wanted, design, curve)
         ceiling, best = _highest(probability, wanted.prob)
@@ -60,17 +60,18 @@ def search(law: Any, wanted: Wanted, row: pd.DataFrame, values: np.ndarray) -> d
     log_values = np.log(values)
     first = int(enough.argmax())
     if not enough.any():
-        state, required, place = STATES[2], np.nan, best
+        state, required = STATES[2], np.nan
     elif first == 0:
-        state, required, place = STATES[1], values[0], 0
+        state, required = STATES[1], values[0]
     else:
-        state, place = STATES[0], first
+        state = STATES[0]
         below, above = reached[first - 1], reached[first]
         share = min((wanted.prob - below) / (above - below), 1.0)
         required = np.exp(
             log_values[first - 1] + share * (log_values[first] - log_values[first - 1])
         )
-    crossing = np.sort(np.exp(crossings(curve, log_values, wanted.target)))
+    # Never below the range, not even by rounding.
+    crossing = np.sort(np.exp(crossings(curve, log_values, wanted.target)).clip(values[0]))
     tail = (1.0 - wanted.ci_prob) / 2.0
     lower, median, upper = (
         np.quantile(crossing, q, method="inverted_cdf") for q in (tail, 0.5, 1.0 - tail)
@@ -81,18 +82,28 @@ def search(law: Any, wanted: Wanted, row: pd.DataFrame, values: np.ndarray) -> d
         "median": median,
         "lower": lower,
         "upper": upper,
+        "already": (curve[:, 0] >= wanted.target).mean(),
         "never": np.isinf(crossing).mean(),
         "highest_probability": reached.max(),
         "ceiling": ceiling,
         "ceiling_at": values[best],
         "searched_from": values[0],
         "searched_to": values[-1],
-        "extrapolation": beyond.isel({OBS_DIM: place}),
+        "extrapolation": _beyond(
+            law, wanted, row, values[best] if np.isnan(required) else required
+        ),
     }
 
 
-def _draws(law: Any, wanted: Wanted, design: xr.Dataset) -> tuple[np.ndarray, xr.DataArray]:
-    """Joint draws (draw, value) of a curve without noise, and how far it lies beyond the data."""
+def _beyond(law: Any, wanted: Wanted, row: pd.DataFrame, value: float) -> xr.DataArray:
+    """Decades that a setting with this value lies beyond the data, by axis."""
+    at = as_design(row.assign(**{wanted.variable: value}).reset_index(drop=True))
+    options = {"new_levels": "uncertainty", "random_seed": wanted.random_seed}
+    return law.predict(at, kind="law", **options)["extrapolation"].isel({OBS_DIM: 0})
+
+
+def _draws(law: Any, wanted: Wanted, design: xr.Dataset) -> np.ndarray:
+    """Joint draws (draw, value) of a curve without noise."""
     prediction = law.predict(
         design,
         kind="llm" if wanted.kind == "response" else wanted.kind,
@@ -102,7 +113,7 @@ def _draws(law: Any, wanted: Wanted, design: xr.Dataset) -> tuple[np.ndarray, xr
         samples=True,
     )
     samples = prediction["samples"].transpose("chain", "draw", OBS_DIM).values
-    return samples.reshape(-1, samples.shape[-1]), prediction["extrapolation"]
+    return samples.reshape(-1, samples.shape[-1])
 
 
 def _of_curve(curve: np.ndarray) -> Probability:

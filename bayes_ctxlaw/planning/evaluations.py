@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,14 @@ import xarray as xr
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import SpecificationError
-from bayes_ctxlaw.planning._rows import check_draws, names_of, number, read_points, with_rows
+from bayes_ctxlaw.planning._rows import (
+    check_draws,
+    is_number,
+    names_of,
+    number,
+    read_points,
+    with_rows,
+)
 from bayes_ctxlaw.planning._variance import explained
 from bayes_ctxlaw.predict import faults_of_options
 from bayes_ctxlaw.schema import LABELS, NUMBERS, OBS_DIM
@@ -115,7 +121,7 @@ def next_evaluation(
     [True, True, False]
     """
     faults = faults_of_options(kind, ci_prob, new_levels)
-    if budget is not None and not (isinstance(budget, Real) and budget > 0):
+    if budget is not None and not (is_number(budget) and budget > 0):
         faults.append(
             f"{wording().argument('budget', budget)} must be a number above 0; without it "
             "everything is affordable"
@@ -296,7 +302,7 @@ def _sentence(out: xr.Dataset) -> str:
     # Below twice its error a reduction is not told from none.
     sure = able["reduction"].values > 2 * able["reduction_mcse"].values
     best = able.isel(candidate=0)
-    if not sure[0]:
+    if not sure.any():
         return (
             f"{text}None is expected to narrow the {interval} at the place of interest by more "
             "than the error of this calculation."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import xarray as xr
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.planning._rows import (
     check_draws,
+    is_number,
     names_of,
     number,
     read_points,
@@ -77,7 +78,8 @@ def required_context(
         - ``median``, ``lower``, ``upper``: of the value at which the curve first crosses the
           target, the posterior's median and interval. Infinite where it is not crossed in the
           range; the low end of the range where it is above the target from there on;
-        - ``never``: the probability that the curve does not cross it in the range;
+        - ``already``, ``never``: the probability that the curve is above it from the low end of the
+          range, and that it does not cross it there;
         - ``highest_probability``: the largest probability with which the target is reached
           anywhere in the range;
         - ``ceiling``, ``ceiling_at``: the highest score that is reached with `prob`, and where;
@@ -201,17 +203,13 @@ def _check(wanted: Wanted) -> None:
     faults = [
         fault_of_probability(name, value)
         for name, value in (("target", wanted.target), ("prob", wanted.prob))
-        if not (_is_number(value) and 0 < value < 1)
+        if not (is_number(value) and 0 < value < 1)
     ]
     if not (isinstance(wanted.points, Integral) and wanted.points >= 2):
         faults.append(f"points={wanted.points!r} must be a whole number, at least 2")
     faults += faults_of_options(wanted.kind, wanted.ci_prob, wanted.new_levels)
     if faults:
         raise SpecificationError("; ".join(faults) + ".")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _ranges(
@@ -256,6 +254,7 @@ def _labelled(wanted: Wanted, rows: pd.DataFrame, found: list[dict[str, Any]]) -
         "median": (units, "posterior median of the crossing"),
         "lower": (units, f"lower end of the {interval}"),
         "upper": (units, f"upper end of the {interval}"),
+        "already": ("1", "probability that the curve is above it from the low end of the range"),
         "never": ("1", "probability that the curve does not cross the target in the range"),
         "highest_probability": ("1", "largest probability of reaching the target in the range"),
         "ceiling": ("1", "highest score that is reached with the probability in the range"),
@@ -285,6 +284,8 @@ def _sentence(wanted: Wanted, name: str, one: xr.Dataset) -> str:
 
     def said(what: str) -> str:
         value = float(one[what])
+        if what in ("lower", "median", "upper") and value == float(one["searched_from"]):
+            return f"{number(value)} or less"
         return f"beyond {said('searched_to')}" if np.isinf(value) else number(value)
 
     aim = f"{name}: a score of {wanted.target:g}"
@@ -297,10 +298,12 @@ def _sentence(wanted: Wanted, name: str, one: xr.Dataset) -> str:
             f"{said('searched_to')} {unit}: ceiling is {said('ceiling')}, at {said('ceiling_at')} "
             f"{unit}; {wanted.target:g} has a probability of {said('highest_probability')} at most."
         )
+    curve = "the curve, without the noise of an evaluation," if wanted.kind == "response" else ""
     text = (
-        f"{aim} is reached {sure} at {said('required')} {unit}; the curve first crosses it between "
+        f"{aim} is reached {sure} at {said('required')} {unit}; {curve or 'the curve'} first "
+        "crosses it between "
         f"{said('lower')} and {said('upper')} ({100 * wanted.ci_prob:g} % equal-tailed interval, "
         f"median {said('median')})."
     )
     beyond = float(one["extrapolation"].sel(axis=wanted.variable))
-    return f"{text} That is {beyond:.1f} decades beyond the data." if beyond > 0 else text
+    return f"{text} That is {beyond:.1f} decades beyond the data." if beyond >= 0.05 else text

@@ -10,6 +10,7 @@ import xarray as xr
 
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.plots import _axes
+from bayes_ctxlaw.validation.ranks import ALPHA
 
 if TYPE_CHECKING:
     from bayes_ctxlaw.validation.ranks import Calibration
@@ -43,8 +44,9 @@ def plot_ranks(calibration: Calibration, quantities: Sequence[str] | None = None
 
     Notes
     -----
-    Drawn by ``arviz.plot_ecdf_pit``. The p-value of a panel stands by itself; that of the table
-    allows for the number of labels.
+    Drawn by ``arviz.plot_ecdf_pit``, at the level of ``calibration.table``: 0.05 over the number of
+    quantities. Of a quantity with several labels the table allows for their number as well, a
+    panel does not.
 
     Examples
     --------
@@ -78,12 +80,14 @@ def plot_ranks(calibration: Calibration, quantities: Sequence[str] | None = None
     tree = xr.DataTree.from_dict({"prior_sbc": xr.Dataset(panels)})
     drawn = az.plot_ecdf_pit(
         tree, sample_dims=["simulation"], backend="matplotlib", col_wrap=3,
+        envelope_prob=1.0 - ALPHA / len(calibration.table),
         figure_kwargs={"figsize": (11.0, 3.1 * -(-len(panels) // 3) + 0.3),
                        "figsize_units": "inches", "layout": "constrained"},
     )  # fmt: skip
     axes = np.array([drawn.viz["plot"][title].item() for title in panels], dtype=object)
     for ax in axes:
         ax.set_xlabel("rank, as a share of the draws")
+        ax.set_ylabel("share of ranks, less uniform")
     return axes
 
 

@@ -119,7 +119,9 @@ def beyond_data(cells: pd.DataFrame, obs: xr.Dataset) -> xr.Dataset | None:
     """Places past the data: prompts of two and eight times the longest, and ten times the compute.
 
     Of each pair of task and checkpoint prompts up to its window only; of a new checkpoint in the
-    place of the largest of its task, the longest prompt that this one can hold and was given.
+    place of the largest of its task, the longest prompt that this one can hold and was given. Where
+    several are the largest, those with the widest window are meant, one of each family and
+    technique.
     """
     rows = []
     for _, cell in cells.iterrows():
@@ -128,9 +130,14 @@ def beyond_data(cells: pd.DataFrame, obs: xr.Dataset) -> xr.Dataset | None:
         lengths = {min(times * longest, window) for times in (2, 8)}
         rows += [own | {"prompt_tokens": n} for n in sorted(lengths) if n > _SAME * longest]
     if varies(obs["compute"].values):
-        ordered = cells.sort_values(["compute", "context_window"], kind="stable")
-        largest = ordered.groupby("task", sort=False).tail(1)
-        for _, cell in largest.iterrows():
+        apart = ["task", *(name for name in ("family", "technique") if name in cells)]
+        of_task = cells.groupby("task", sort=False)
+        largest = cells[cells["compute"] * _SAME >= of_task["compute"].transform("max")]
+        widest = largest.groupby("task", sort=False)["context_window"].transform("max")
+        largest = largest[largest["context_window"] == widest]
+        # By what is in the rows, not by their order.
+        ordered = largest.sort_values([*apart[1:], "longest", "llm"], kind="stable")
+        for _, cell in ordered.drop_duplicates(apart, keep="last").iterrows():
             own = cell.drop(["shortest", "longest"]).to_dict()
             new = {"llm": NEW_LLM, "compute": _COMPUTE_BEYOND * obs["compute"].values.max()}
             length = min(cell["longest"], cell["context_window"])
@@ -138,15 +145,22 @@ def beyond_data(cells: pd.DataFrame, obs: xr.Dataset) -> xr.Dataset | None:
     return as_design(pd.DataFrame(rows)) if rows else None
 
 
+def common_window(obs: xr.Dataset) -> float:
+    """The window that most checkpoints have, the widest if several are as common."""
+    llms = obs[["llm", "context_window"]].to_dataframe().drop_duplicates()
+    windows = llms["context_window"].value_counts().sort_index()
+    return float(windows[windows == windows.max()].index[-1])
+
+
 def side_by_side(obs: xr.Dataset, a: str, b: str) -> xr.Dataset:
-    """Where two techniques are compared: one compute and window, all lengths, all their tasks."""
+    """Where two techniques are compared: one compute, all their tasks, lengths up to the window.
+
+    The window is the same for all pairs, so that three of them do not contradict each other.
+    """
     frame = obs[[n for n in (*_DESIGN, "prompt_tokens") if n in obs]].to_dataframe()
-    rows = frame[frame["technique"].isin([a, b])]
-    windows = rows.drop_duplicates("llm")["context_window"].value_counts().sort_index()
-    window = float(windows[windows == windows.max()].index[-1])
-    lengths = np.geomspace(
-        rows["prompt_tokens"].min(), max(window, rows["prompt_tokens"].max()), 24
-    )
+    rows, window = frame[frame["technique"].isin([a, b])], common_window(obs)
+    shortest, longest = rows["prompt_tokens"].min(), rows["prompt_tokens"].max()
+    lengths = np.geomspace(shortest, window if window > _SAME * shortest else longest, 24)
     tasks = rows.drop_duplicates("task")
     own = tasks[[n for n in ("task", "chance", "n_items") if n in tasks]].assign(
         llm=NEW_LLM,

@@ -124,15 +124,18 @@ def extrapolation(law: Any, cells: pd.DataFrame, ci_prob: float) -> str:
             "windows: there is no place beyond the data to forecast."
         )
     found = law.predict(at, kind="response", ci_prob=ci_prob, new_levels="uncertainty")
-    names = ["task", "llm", "compute", "prompt_tokens", "median", "lower", "upper"]
+    labels = [name for name in ("task", "llm", "family", "technique") if name in found]
+    names = [*labels, "compute", "context_window", "prompt_tokens", "median", "lower", "upper"]
     rows = found[names].to_dataframe().rename(columns={"compute": "compute (FLOP)"})
     rows["decades beyond the data"] = _beyond(found["extrapolation"])
     text = paragraph(
         f"Lower and upper are the ends of the {judgement.interval_name(found)}. One decade "
         "beyond the data is ten times as much as the fit saw. Rows of a new checkpoint have ten "
-        "times the largest compute and otherwise what the largest one of the task has."
+        "times the largest compute and otherwise what the largest one of the task has; where "
+        "several are as large, one row for each family and technique of those with the widest "
+        "window."
     )
-    formats = {"compute (FLOP)": ".3g", "prompt_tokens": ",.0f"}
+    formats = {"compute (FLOP)": ".3g"} | dict.fromkeys(("context_window", "prompt_tokens"), ",.0f")
     formats |= dict.fromkeys(("median", "lower", "upper"), ".3f")
     return text + _cut(rows, formats)
 

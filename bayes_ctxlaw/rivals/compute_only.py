@@ -74,7 +74,7 @@ class ComputeOnlyLaw(CurveForecaster):
     def _design(self, ds: xr.Dataset, encoding: Encoding) -> dict[str, np.ndarray]:
         return {
             "x": np.log(ds["compute"].values.astype(float) / encoding.compute_reference),
-            "chance": encoding.with_chance(ds)["chance"].values.astype(float),
+            "chance": encoding.chance_levels(ds),
         }
 
     def _score(self, theta: np.ndarray, design: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -194,9 +194,9 @@ class NoPoolingLaw:
         """Draws of the scores of rows, as if they were of this task."""
         law, rows = self.laws[task], at.sizes["obs_id"]
         at = at.assign(task=("obs_id", np.full(rows, task, dtype=object)))
+        # Not by its `predict`, which may have to say of the task what is not true of these rows.
         # The curve is the same in every block of rows; the noise is not.
-        out = law.predict(at, kind="law", random_seed=seed, samples=True)
-        mean = out["samples"].values.reshape(-1, rows)
+        mean = np.concatenate(list(law.predictor(seed).blocks(at, "law")), axis=1)
         if kind != "response":
             return mean
         phi = np.zeros((len(mean), 1))

@@ -8,7 +8,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.judgement import convergence
 from bayes_ctxlaw.likelihoods import exact_scores
 from bayes_ctxlaw.observations import as_observations
-from bayes_ctxlaw.predict import fault_of_probability
-from bayes_ctxlaw.schema import OBS_DIM
+from bayes_ctxlaw.predict import fault_of_probability, is_probability
+from bayes_ctxlaw.schema import OBS_DIM, PREDICTED
 from bayes_ctxlaw.seeds import faults_of_seed
 from bayes_ctxlaw.validation.result import Backtest
 from bayes_ctxlaw.validation.scores import LEVELS, score_rows
@@ -190,10 +189,10 @@ def _check(
         faults += _check_forecaster(name, forecaster)
     if not callable(split):
         faults.append(f"split={split!r} must be a split such as splits.beyond_context(10_000)")
-    if not _is_probability(ci_prob):
+    if not is_probability(ci_prob):
         faults.append(fault_of_probability("ci_prob", ci_prob))
     wanted = list(levels) if isinstance(levels, Sequence | np.ndarray) else [levels]
-    if not all(map(_is_probability, wanted)) or len(set(wanted)) < len(wanted):
+    if not all(map(is_probability, wanted)) or len(set(wanted)) < len(wanted):
         said = wording().argument("levels", levels)
         faults.append(f"{said} must be different numbers between 0 and 1")
     faults += faults_of_seed(random_seed)
@@ -225,13 +224,19 @@ def _check_forecaster(name: Any, forecaster: Any) -> list[str]:
     return faults
 
 
-def _is_probability(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0.0 < value < 1.0
-
-
 def _folds(split: Callable[[xr.Dataset], Iterable[Fold]], obs: xr.Dataset) -> list[Fold]:
     """The folds of a split; those of a user's own split are checked here."""
-    folds = [Fold(str(n), np.asarray(a), np.asarray(b)) for n, a, b in split(obs)]
+    given = split(obs)
+    parts = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(part, tuple | list) and len(part) == 3 for part in parts):
+        wrong = next(p for p in parts if not (isinstance(p, tuple | list) and len(p) == 3))
+        length = f" of length {len(wrong)}" if isinstance(wrong, tuple | list) else ""
+        raise SpecificationError(
+            f"{_words(split)} does not give folds but {type(wrong).__name__}{length}. A split is "
+            "called with the observations and gives a list of (name, positions of rows to fit, "
+            "positions of rows to predict)."
+        )
+    folds = [Fold(str(n), np.asarray(a), np.asarray(b)) for n, a, b in parts]
     rows = obs.sizes[OBS_DIM]
     faults = [] if folds else ["there is no fold"]
     names = [fold.name for fold in folds]
@@ -248,7 +253,8 @@ def _folds(split: Callable[[xr.Dataset], Iterable[Fold]], obs: xr.Dataset) -> li
                 faults.append(f"{name!r}: rows to {part} must lie between 0 and {rows - 1}")
             elif len(np.unique(positions)) < len(positions):
                 faults.append(f"{name!r}: a row to {part} is named twice")
-        both = np.intersect1d(train, test)
+        positions = all(np.issubdtype(part.dtype, np.integer) for part in (train, test))
+        both = np.intersect1d(train, test) if positions else []
         if len(both):
             faults.append(f"{name!r}: {len(both)} rows both to fit and to predict")
     if faults:
@@ -306,8 +312,14 @@ def _fit_and_predict(
     forecaster = _fitted(forecaster, train, settings)
     seconds = time.perf_counter() - start
     known = _arguments(forecaster.predict)
-    options = {"random_seed": settings.seed, "samples": True, "new_levels": "uncertainty"}
-    at = test.drop_vars(OUTCOMES, errors="ignore")
+    options = {
+        "random_seed": settings.seed,
+        "progressbar": False,
+        "samples": True,
+        "new_levels": "uncertainty",
+    }
+    # With the published interval of a score, a forecaster of points would be scored by it.
+    at = test.drop_vars([*OUTCOMES, *PREDICTED], errors="ignore")
     prediction = forecaster.predict(
         at, ci_prob=settings.ci_prob, **{k: v for k, v in options.items() if k in known}
     )

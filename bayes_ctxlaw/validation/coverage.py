@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_ctxlaw.errors import SpecificationError
-from bayes_ctxlaw.predict import fault_of_probability
+from bayes_ctxlaw.predict import fault_of_probability, is_probability
 from bayes_ctxlaw.validation.result import Backtest, check_labels
 from bayes_ctxlaw.validation.scores import mean_and_error
 
@@ -37,7 +37,7 @@ def coverage_table(result: Backtest, ci_prob: float = 0.9, cluster: str = "llm")
     SpecificationError
         The held-out rows have no such label, or `ci_prob` is no probability.
     """
-    if not 0.0 < ci_prob < 1.0:
+    if not is_probability(ci_prob):
         raise SpecificationError(f"{fault_of_probability('ci_prob', ci_prob)}.")
     check_labels(result.predictions, cluster=cluster)
     predictions = result.predictions
@@ -54,7 +54,7 @@ def coverage_table(result: Backtest, ci_prob: float = 0.9, cluster: str = "llm")
         for probability in sorted(inside):
             if np.isnan(inside[probability]).any():
                 continue
-            share, effective = _effective(inside[probability], clusters)
+            share, effective = _effective(inside[probability], clusters, ci_prob)
             lower, upper = share_interval(share, effective, ci_prob)
             found[name, probability] = share, lower, upper, len(clusters), effective
     index = pd.MultiIndex.from_tuples(found, names=["forecaster", "probability"])
@@ -62,24 +62,27 @@ def coverage_table(result: Backtest, ci_prob: float = 0.9, cluster: str = "llm")
     return pd.DataFrame(list(found.values()), index=index, columns=columns)
 
 
-def _effective(inside: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
+def _effective(inside: np.ndarray, clusters: np.ndarray, ci_prob: float) -> tuple[float, float]:
     """A share, and the number of independent rows that would tell it as well.
 
     That is the number of rows over the design effect, as of a survey in clusters; the quantiles of
     Student's t allow for how rough the latter is over few clusters (Korn and Graubard 1998). It is
-    never less than there are clusters: they differ even if all rows of each agree. A share of 0 or
-    1 shows no scatter to find it from, and so counts clusters.
+    never less than clusters alone are worth, whose rows may all agree: as many as there are if each
+    has as many rows, fewer where a few hold most of them (Kish 1965). A share of 0 or 1 shows no
+    scatter to find it from, and so counts clusters.
     """
     from scipy.stats import t
 
     share, error = mean_and_error(inside, clusters)
-    rows, groups = len(inside), len(np.unique(clusters))
+    rows, sizes = len(inside), np.unique(clusters, return_counts=True)[1]
+    groups = float(rows**2 / (sizes**2).sum())
     if math.isnan(error) or share in (0.0, 1.0):
-        return share, float(groups)
+        return share, groups
     # Clusters more alike than chance would have them are no more than chance: at least 1.
     design_effect = max(error**2 * rows / (share * (1.0 - share)), 1.0)
-    rough = (t.ppf(0.95, rows - 1) / t.ppf(0.95, groups - 1)) ** 2
-    return share, max(rough * rows / design_effect, float(groups))
+    place = 0.5 + ci_prob / 2.0
+    rough = (t.ppf(place, rows - 1) / t.ppf(place, max(groups - 1.0, 1.0))) ** 2
+    return share, max(rough * rows / design_effect, groups)
 
 
 def share_interval(share: float, points: float, ci_prob: float = 0.9) -> tuple[float, float]:

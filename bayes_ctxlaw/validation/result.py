@@ -47,6 +47,12 @@ class Backtest:
         """Mean scores by forecaster and task; see `score_table`."""
         return self.score_table()
 
+    @property
+    def totals(self) -> pd.DataFrame:
+        """Mean scores over all held-out rows, by forecaster; columns as of `score_table`."""
+        # By place: a task may be called as all of them together are.
+        return self.scores.groupby(level="forecaster", sort=False).tail(1).droplevel("task")
+
     def score_table(self, by: str = "task", cluster: str = "llm") -> pd.DataFrame:
         """Mean scores with standard errors, by forecaster and label.
 
@@ -93,9 +99,11 @@ class Backtest:
                 inside.sel(forecaster=name).transpose(OBS_DIM, "level").values,
                 columns=pd.Index(self.predictions["level"].values, name="probability"),
             )
-            by_task = shares.groupby(task, sort=False).mean()
-            by_task.loc[all_of("task")] = shares.mean()
-            tables[name] = by_task.rename_axis("task")
+            groups = [*shares.groupby(task, sort=False), (all_of("task"), shares)]
+            tables[name] = pd.DataFrame(
+                [group.mean() for _, group in groups],
+                index=pd.Index([label for label, _ in groups], name="task"),
+            )
         return pd.concat(tables, names=["forecaster"])
 
     def differences(
@@ -131,6 +139,11 @@ class Backtest:
             faults.append(f"reference={reference!r} is not one of {self._names}")
         if score not in choices:
             faults.append(f"score={score!r} is not one of {choices}")
+        elif reference in self._names and self._rows(reference)[MEASURES[score]].isna().any():
+            faults.append(
+                f"{reference!r} has no {score}, as it gives no draws or no intervals: compare with "
+                "another, or by score='mae'"
+            )
         if faults:
             raise SpecificationError("; ".join(faults) + ".")
         labels, found = [], []
@@ -192,7 +205,7 @@ class Backtest:
             The best has the smallest CRPS, or the smallest mean absolute error if one of them has
             no CRPS.
         """
-        total = self.scores.xs(all_of("task"), level="task")
+        total = self.totals
         measure, title = ("crps", "CRPS")
         if total["crps"].isna().any():
             measure, title = ("mae", "mean absolute error")

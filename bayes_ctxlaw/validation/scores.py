@@ -281,7 +281,10 @@ def _numbers(prediction: xr.Dataset, form: str, rows: int) -> dict[str, np.ndarr
         for name in ("lower", "upper"):
             given = prediction[name].values if name in prediction else np.full(rows, np.nan)
             values[name] = np.asarray(given, dtype=float)
-    if form == "draws":
+    if form == "draws" and "obs_id" not in prediction["samples"].dims:
+        dims = ", ".join(map(str, prediction["samples"].dims))
+        faults.append(f"`samples` has the dims {dims}, and must have `obs_id`")
+    elif form == "draws":
         dims = [dim for dim in prediction["samples"].dims if dim != "obs_id"]
         draws = prediction["samples"].transpose("obs_id", *dims).values
         values["samples"] = draws.reshape(len(draws), -1).astype(float)
@@ -311,13 +314,14 @@ def mean_and_error(values: np.ndarray, clusters: np.ndarray) -> tuple[float, flo
     Returns
     -------
     mean, error : float
-        The error adds up deviations within clusters before it squares them (cluster-robust, with
-        the factor G / (G - 1) for G clusters); with one row a cluster it is the usual one. NaN
-        with one cluster: nothing then tells how clusters differ. Rough with fewer than about ten.
+        The error adds up deviations within clusters before it squares them (cluster-robust), each
+        from the mean of the others (CR3, the jackknife over clusters), for a cluster with most of
+        the rows draws the mean to itself; with one row a cluster it is the usual one. NaN with
+        one cluster: nothing then tells how clusters differ. Rough with fewer than about ten.
 
     References
     ----------
-    Cameron and Miller (2015), doi:10.3368/jhr.50.2.317.
+    Cameron and Miller (2015), doi:10.3368/jhr.50.2.317, section VI.B.
 
     Examples
     --------
@@ -327,11 +331,12 @@ def mean_and_error(values: np.ndarray, clusters: np.ndarray) -> tuple[float, flo
     (2.0, nan)
     """
     mean = float(np.mean(values))
-    deviations = pd.Series(values - mean).groupby(np.asarray(clusters), sort=False).sum()
-    count = len(deviations)
+    of_cluster = pd.Series(values - mean).groupby(np.asarray(clusters), sort=False)
+    count = of_cluster.ngroups
     if count < 2 or math.isnan(mean):
         return mean, math.nan
-    total = float((deviations**2).sum()) * count / (count - 1)
+    deviations = of_cluster.sum() / (1.0 - of_cluster.size() / len(values))
+    total = float((deviations**2).sum()) * (count - 1) / count
     return mean, math.sqrt(total) / len(values)
 
 

@@ -25,7 +25,7 @@ from bayes_ctxlaw.validation.members import (
     unfitted_members,
 )
 from bayes_ctxlaw.validation.result import Backtest, _count
-from bayes_ctxlaw.validation.scores import LEVELS, all_of
+from bayes_ctxlaw.validation.scores import LEVELS
 from bayes_ctxlaw.validation.splits import Fold, longest_in_window
 from bayes_ctxlaw.validation.weights import best_weights, crps_matrix, mix
 
@@ -127,7 +127,7 @@ class Stack:
         names = ", ".join(map(repr, self._fresh))
         if self.weights is None:
             return f"Stack of {names}, not fitted yet; weights by {self._words}"
-        scores = self.backtest.scores.xs(all_of("task"), level="task")
+        scores = self.backtest.totals
         table = pd.DataFrame({"weight": self.weights, "held-out CRPS": scores["crps"]})
         shown = table.to_string(formatters=["{:.3f}".format, "{:.4f}".format])
         points, clusters = scores.iloc[0][["points", "clusters"]]

@@ -118,7 +118,8 @@ def _checked(frame: pd.DataFrame, faults: Faults, laid_out: bool) -> pd.DataFram
     out = {name: checks.check_labels(name, frame[name], faults) for name in ("task", "llm")}
     out["item"] = _item_labels(frame["item"], faults)
     values, named = checks.as_numbers(frame["compute"], "compute", faults)
-    checks.check_range("compute", values, faults, named)
+    advice = "Fill it in; of a table of items it does not follow from other columns."
+    checks.check_range("compute", values, faults, named, advice_if_blank=advice)
     out |= {"compute": values} | numbers
     rows = pd.DataFrame(out, index=range(len(frame)))
     _check_counts(rows, faults)
@@ -155,7 +156,10 @@ def _item_labels(column: pd.Series, faults: Faults) -> np.ndarray:
     """Labels of items as text: numbers of problems are as good as names."""
     blank = column.isna().to_numpy(bool, copy=True)
     values = column.astype(object).to_numpy()
-    whole = np.array([isinstance(v, float) and v == np.floor(v) for v in values], bool) & ~blank
+    infinite = np.array([isinstance(v, float) and np.isinf(v) for v in values], bool)
+    faults.rows("item", infinite, values.__getitem__, "a label or a number", "Label every item.")
+    whole = np.array([isinstance(v, float) and v == np.floor(v) for v in values], bool)
+    whole &= ~blank & ~infinite
     text = np.array(
         [str(int(v)) if w else str(v) for v, w in zip(values, whole, strict=True)], dtype=object
     )

@@ -87,7 +87,13 @@ class PublishedTask:
         if kind != "response":
             return score
         samples = self.data.samples[-1]
-        variance = score * (1.0 - score) * (1.0 / samples).sum() / len(samples) ** 2
+        items, inside = len(samples), self.sizes.sum()
+        # By clusters, and what they leave: items that all or no samples pass do not scatter.
+        rates = np.array([[curve(compute) for curve in curves] for curves, _ in self._fits])
+        rates = np.clip(rates, 0.0, 1.0)
+        left = np.clip((items * score - rates @ self.sizes) / max(items - inside, 1), 0.0, 1.0)
+        spread = (rates * (1.0 - rates)) @ self.sizes + (items - inside) * left * (1.0 - left)
+        variance = spread / items * (1.0 / samples).sum() / items**2
         rng = np.random.default_rng([seed, 1, zlib.crc32(llm.encode())])
         noise = np.sqrt(variance) * rng.standard_normal(len(score))
         return np.clip(score + noise, 0.0, 1.0)

@@ -141,13 +141,15 @@ class BayesianFit:
         share = own.get("run_scatter", np.zeros((1, 1))) ** 2
         if kind == "response":
             share = share + own["checkpoint_scatter"] ** 2
-        variance = share * score * (1.0 - score)
+        known = np.where(np.isfinite(items), items, np.inf)
+        edge_of_items = np.where(np.isfinite(items), 0.5 / (known + 1.0), 0.0)
+        inner = edge_of_items + (1.0 - 2.0 * edge_of_items) * score
+        variance = share * inner * (1.0 - inner)
         if kind == "response":
             # All models answer the same items, and the curve holds their luck. What a score gains
             # beyond the data comes from items that no run of the fit could answer: theirs is new.
             gained = np.clip(score - edge, 0.0, 1.0)
             variance = variance + gained * (1.0 - gained)
-        known = np.where(np.isfinite(items), items, np.inf)
         noise = np.sqrt(variance / known) * rng.standard_normal(score.shape)
         return np.clip(score + noise, 0.0, 1.0)
 

@@ -181,7 +181,11 @@ def build_graph(form: Form, data: Mapping[str, np.ndarray]) -> Any:
             z = given["log_losses"]
             pm.StudentT("loss", nu=4, mu=mean, sigma=loss_scatter[task], observed=z)
             score = _score_of_loss(given)
-        binomial = score * (1.0 - score) / given["n_items"]
+        # Drawn in by half an item, as in all our noise: a run that scores 0 where chance is 0 would
+        # else be the likelier the nearer the curve is to 0, without end.
+        n = given["n_items"]
+        inner = (pm.math.clip(score, 0.0, 1.0) * n + 0.5) / (n + 1.0)
+        binomial = inner * (1.0 - inner) / n
         total = scatter**2
         if form.checkpoints:
             # A sum of squares of normal errors is a gamma variable.

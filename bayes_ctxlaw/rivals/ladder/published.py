@@ -21,6 +21,8 @@ DELTA = 1e-3
 NOISES = 5
 """Noises to each refitted chain: 200 draws alone make a rough 5 % quantile."""
 
+_SAME_COST = 1e-6  # share by which a fit must be better to be another one
+
 _FREE = (None, None)
 _UP = (0.0, None)
 
@@ -148,16 +150,10 @@ def fit_published(
     Raises
     ------
     ObservationError
-        If a task has no more runs than the first step has parameters.
+        If a task has no more runs than the first step has parameters, or all of its runs the same
+        number of tokens where both sizes are in the law; or a score of 0 is to be the logarithm's.
     """
-    counts = runs.ends.groupby("task", sort=False).size()
-    few = counts[counts <= len(variant.start)]
-    if len(few):
-        shown = "; ".join(f"{task!r} has {n}" for task, n in few.items())
-        raise ObservationError(
-            f"each task is fitted by itself and needs at least {len(variant.start) + 1} runs: "
-            f'{shown}. Add runs, leave those tasks out, or use method="bayes", which pools tasks.'
-        )
+    _check(runs, variant)
     ends = xr.Dataset({v: ("obs_id", runs.ends[v].to_numpy()) for v in ("task", "llm", "compute")})
     weights = bootstrap_weights(ends, resamples, rng)
     best, resampled, noise = {}, {}, {}
@@ -170,6 +166,40 @@ def fit_published(
         # Residuals of parameters fitted to them are smaller than those of new scores.
         noise[task] = left * np.sqrt(len(left) / (len(left) - len(variant.start)))
     return PublishedFit(best, resampled, noise)
+
+
+def _check(runs: Runs, variant: Variant) -> None:
+    """Refuse runs from which the published steps find nothing; all faults in one message."""
+    faults = []
+    of_task = runs.ends.groupby("task", sort=False)
+    counts = of_task.size()
+    few = counts[counts <= len(variant.start)]
+    if len(few):
+        shown = "; ".join(f"{task!r} has {n}" for task, n in few.items())
+        faults.append(
+            f"each task is fitted by itself and needs at least {len(variant.start) + 1} runs: "
+            f'{shown}. Add runs, leave those tasks out, or use method="bayes", which pools tasks.'
+        )
+    tokens = of_task["train_tokens"].nunique()
+    single = tokens.index[tokens == 1]
+    if not variant.by_compute and len(single):
+        faults.append(
+            f"all runs of {', '.join(map(repr, single))} have the same `train_tokens`, so that "
+            "nothing tells what more of them would do from the loss that no run gets below. Add "
+            'runs of other lengths, or use variant="compute", or method="bayes", whose priors say '
+            "what is known of it."
+        )
+    if variant.loss is None:
+        none = runs.ends[runs.ends["score"] <= 0.0]
+        shown = ", ".join(f"{r.llm!r} on {r.task!r}" for r in none.head(5).itertuples())
+        if shown:
+            faults.append(
+                f"the single step is fitted to the logarithm of the score, and {len(none)} "
+                f"run(s) score 0: {shown}{', …' if len(none) > 5 else ''}. Leave them out, or use "
+                "another variant."
+            )
+    if faults:
+        raise ObservationError("\n".join(faults))
 
 
 class _TaskFitter:
@@ -187,16 +217,22 @@ class _TaskFitter:
     def _second_step_points(
         self, runs: Runs, task: str, llms: list[str]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Loss, score and number of the run of what the second step is fitted to."""
-        of_task = runs.checkpoints[runs.checkpoints["task"] == task]
-        if not len(of_task):
-            return self.loss, self.score, np.arange(len(llms))
+        """Loss, score and number of the run of what the second step is fitted to.
+
+        The checkpoints of a run but the first of them; its end, where that leaves none.
+        """
+        of_task = dict(list(runs.checkpoints[runs.checkpoints["task"] == task].groupby("llm")))
         losses, scores, numbers = [], [], []
-        for llm, part in of_task.groupby("llm"):
+        for number, llm in enumerate(llms):
+            loss, score = self.loss[[number]], self.score[[number]]
+            part = of_task.get(llm, runs.checkpoints.iloc[:0])
             kept = part.iloc[int(np.ceil(self.variant.skip * len(part))) :]
-            losses.append(curves.moving_average(kept["loss"].to_numpy(), self.variant.width))
-            scores.append(curves.moving_average(kept["score"].to_numpy(), self.variant.width))
-            numbers.append(np.full(len(kept), llms.index(llm)))
+            if len(kept):
+                loss = curves.moving_average(kept["loss"].to_numpy(), self.variant.width)
+                score = curves.moving_average(kept["score"].to_numpy(), self.variant.width)
+            losses.append(loss)
+            scores.append(score)
+            numbers.append(np.full(len(loss), number))
         return tuple(map(np.concatenate, (losses, scores, numbers)))
 
     def fit(self, times: np.ndarray | None = None, near: Chain | None = None) -> Chain:
@@ -248,7 +284,19 @@ class _TaskFitter:
             bounds = np.array([-1.0, 0.0, 0.0, 0.0]), np.array([0.0, np.inf, np.inf, 1.0])
             weight = np.append(times[run], 1.0)
         if near is None:
-            return curve_fit(of_loss, loss, score, p0=start, bounds=bounds, max_nfev=500_000)[0]
+            # The published start suits losses near 1; a loss in other units is the same fit from
+            # as far. Where both find the same, the published one stands.
+            unit = float(np.average(self.points[0]))
+            other = [*start[:1], start[1] * unit, start[2] / unit, *start[3:]]
+            best, least = None, np.inf
+            for begin in (start, other):
+                found = curve_fit(of_loss, loss, score, p0=begin, bounds=bounds, max_nfev=500_000)[
+                    0
+                ]
+                cost = float(((of_loss(loss, *found) - score) ** 2).sum())
+                if cost < least * (1.0 - _SAME_COST):
+                    best, least = found, cost
+            return best
         root = np.sqrt(weight)
         found = least_squares(
             lambda theta: root * (of_loss(loss, *theta) - score), near, bounds=bounds, x_scale="jac"

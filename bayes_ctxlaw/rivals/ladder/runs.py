@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_ctxlaw._checks import as_numbers
 from bayes_ctxlaw._faults import Described, Faults
 from bayes_ctxlaw.encoding import decades_beyond, level_labels
 from bayes_ctxlaw.errors import SpecificationError
@@ -99,11 +100,12 @@ def _frame(
         if column not in obs:
             faults.table(f"`{column}` is missing; this form of the law needs it in every row.")
             continue
-        values = obs[column].values.astype(float)
+        # A loss may be a column that is only carried along, and then nobody has looked at it.
+        values, said = as_numbers(pd.Series(obs[column].values), column, faults, "a number above 0")
         frame[name] = values
         unusable = ~np.isfinite(values) | ((values <= 0.0) & (name not in ("score", "chance")))
         advice = "Take a run that was not evaluated so out; nothing is filled in for you."
-        faults.rows(column, unusable, values.__getitem__, "a number above 0", advice)
+        faults.rows(column, unusable & ~said, values.__getitem__, "a number above 0", advice)
     blank = np.full(size, np.nan)
     for name in ("n_params", "train_tokens", "n_items", "loss"):
         frame[name] = frame.get(name, blank)
