@@ -179,11 +179,8 @@ class BayesianTask:
             height = one.unsolved.at(ahead) + one.unsolved.noise * after
             unsolved = expit(_with_anchors(height, place, one))
         if one.rest is not None:
-            # From the scores at the largest checkpoint, which hold its effect, by as much as the
-            # law of the subset moves.
-            own = curves.effects[:, -1]
-            before, after_edge = np.minimum(own, 0.0), np.maximum(own, 0.0)
-            at_edge = curves.rate(before[:, None], one.breaks * after_edge[:, None])
+            # From the scores at the largest checkpoint, by as much as the law of the subset moves.
+            at_edge = curves.rate(np.zeros((size, 1)), np.zeros_like(beyond))
             moved = place - _logit_of(np.average(at_edge, axis=1, weights=weights))
             place = one.ends[0] + moved
             height, sd = one.rest.at(place)
