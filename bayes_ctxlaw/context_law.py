@@ -425,9 +425,12 @@ class ContextLaw:
         """
         predictor = self.predictor(random_seed)
         sizes = self.idata["posterior"].sizes
+        at = as_design(at, **column_names)
+        if "llm" in predictor.levels(kind):
+            _predict.warn_of_families(self.obs, at)
         return _predict.predict(
             predictor,
-            as_design(at, **column_names),
+            at,
             kind=kind,
             ci_prob=ci_prob,
             new_levels=new_levels,

@@ -6,6 +6,7 @@ random numbers do not depend on how it is cut.
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -139,6 +140,35 @@ def check_known(at: xr.Dataset, known: Mapping[str, Sequence[str]]) -> None:
         raise UnknownLabelError(
             f"{'; '.join(faults)}. Give such labels, or pass {wording().new_levels()} to draw the "
             "effect of an unseen label from what such labels vary by."
+        )
+
+
+def warn_of_families(obs: xr.Dataset, at: xr.Dataset) -> None:
+    """Say so where a checkpoint of the fit is to be predicted in another family than it has.
+
+    Unlike another technique, it cannot have been meant.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+        Observations of the fit.
+    at : xr.Dataset
+        Design.
+    """
+    if "family" not in obs or "family" not in at:
+        return
+    pairs = zip(level_labels(obs, "llm").tolist(), level_labels(obs, "family"), strict=True)
+    of_fit = dict(pairs)
+    asked = zip(level_labels(at, "llm").tolist(), level_labels(at, "family").tolist(), strict=True)
+    other = [(llm, family) for llm, family in asked if of_fit.get(llm, family) != family]
+    if other:
+        llm, family = other[0]
+        warnings.warn(
+            f"`family` of {len(other)} row(s) is not that of their checkpoint in the fit: of "
+            f"{llm!r} {family!r} is given, where the fit has {of_fit[llm]!r}. A checkpoint has one family; "
+            "another one is another label of `llm`.",
+            UserWarning,
+            stacklevel=3,
         )
 
 

@@ -13,7 +13,7 @@ from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import LawTerms, mean_score
 from bayes_ctxlaw.observations import grid
 from bayes_ctxlaw.posterior import population_names
-from bayes_ctxlaw.predict import Predictor, check_options, predict
+from bayes_ctxlaw.predict import Predictor, check_options, predict, warn_of_families
 from bayes_ctxlaw.priors import default_priors
 from bayes_ctxlaw.specification import Specification
 
@@ -369,3 +369,14 @@ class TestBeyondTheData:
         by = predictor(terms=LawTerms(dilution="none"))
         curves = run(at, by, kind="law", samples=True)["samples"]
         assert (curves.diff("obs_id") >= 0).all()
+
+
+def test_a_checkpoint_of_the_fit_in_another_family_is_said(montgomery):
+    at = montgomery.isel(obs_id=slice(3))
+    warn_of_families(montgomery, at)  # a warning would be an error
+    new = at.assign(llm=("obs_id", np.full(3, "new", dtype=object)))
+    other = np.full(3, "Qwen", dtype=object)
+    warn_of_families(montgomery, new.assign(family=("obs_id", other)))
+    with pytest.warns(UserWarning, match=r"of 3 row\(s\).*'Qwen' is given, where the fit has 'Ll"):
+        warn_of_families(montgomery, at.assign(family=("obs_id", other)))
+    warn_of_families(montgomery, at.drop_vars("family"))
