@@ -165,8 +165,8 @@ def warn_of_families(obs: xr.Dataset, at: xr.Dataset) -> None:
         llm, family = other[0]
         warnings.warn(
             f"`family` of {len(other)} row(s) is not that of their checkpoint in the fit: of "
-            f"{llm!r} {family!r} is given, where the fit has {of_fit[llm]!r}. A checkpoint has one family; "
-            "another one is another label of `llm`.",
+            f"{llm!r} {family!r} is given, where the fit has {of_fit[llm]!r}. A checkpoint has one "
+            "family; another one is another label of `llm`.",
             UserWarning,
             stacklevel=3,
         )

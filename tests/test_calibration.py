@@ -287,15 +287,20 @@ def test_a_panel_marks_what_the_table_calls_not_uniform(found, monkeypatch):
 
     given, draw = {}, az.plot_ecdf_pit
     monkeypatch.setattr(az, "plot_ecdf_pit", lambda *a, **k: given.update(k) or draw(*a, **k))
-    axes = plot_ranks(found, ["mu_A"])
+    axes = plot_ranks(found, ["mu_A", "A_llm"])
     assert given["envelope_prob"] == pytest.approx(1.0 - 0.05 / len(found.table))
     assert axes[0].get_ylabel() == "share of ranks, less uniform"
+    assert axes[0].get_title() == f"mu_A\np = {found.table.loc['mu_A', 'p_value']:.2g}"
+    shown = [float(ax.get_title().rpartition("= ")[2]) for ax in axes[1:]]
+    assert min(shown) == pytest.approx(found.table.loc["A_llm", "p_value"], rel=0.05)
+    wrong = of_ranks(np.zeros(50, dtype=int))
+    assert "not uniform" in plot_ranks(wrong, ["mu"])[0].get_title()
     plt.close("all")
 
 
 def test_ranks_are_drawn_by_panel(found):
     axes = plot_ranks(found)
-    assert [ax.get_title() for ax in axes][-1] == "log_likelihood"
+    assert axes[-1].get_title().splitlines()[0] == "log_likelihood"
     axes = plot_ranks(found, ["A_llm", "mu_A"])
     assert len(axes) == 5
     with pytest.raises(SpecificationError, match="'nothing'"):

@@ -44,9 +44,9 @@ def plot_ranks(calibration: Calibration, quantities: Sequence[str] | None = None
 
     Notes
     -----
-    Drawn by ``arviz.plot_ecdf_pit``, at the level of ``calibration.table``: 0.05 over the number of
-    quantities. Of a quantity with several labels the table allows for their number as well, a
-    panel does not.
+    Drawn by ``arviz.plot_ecdf_pit``. The p-value of a panel is that of ``calibration.table``, to be
+    compared with 0.05 over the number of quantities; of a quantity with several labels each has
+    its own, times their number.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def plot_ranks(calibration: Calibration, quantities: Sequence[str] | None = None
     >>> rng = np.random.default_rng(1)
     >>> ranks = xr.Dataset({"mu_A": ("simulation", rng.integers(101, size=50))})
     >>> axes = plot_ranks(Calibration(ranks, 100, pd.DataFrame(index=range(50))))
-    >>> axes[0].get_title()
+    >>> axes[0].get_title().splitlines()[0]
     'mu_A'
     """
     import arviz as az
@@ -71,23 +71,37 @@ def plot_ranks(calibration: Calibration, quantities: Sequence[str] | None = None
             f"quantities={list(quantities)!r}: {', '.join(map(repr, unknown)) or 'none'} of "
             f"{', '.join(pit.data_vars)}."
         )
-    panels = {title: value for name in quantities for title, value in _panels(pit[name])}
+    panels, tests = {}, {}
+    for name in quantities:
+        own = dict(_panels(pit[name]))
+        panels |= own
+        tests |= {
+            title: min(1.0, len(own) * float(v.azstats.uniformity_test(dim="simulation")[0]))
+            for title, v in own.items()
+        }
     if len(panels) > _axes.MAX_PANELS:
         raise SpecificationError(
             f"there would be {len(panels)} panels; at most {_axes.MAX_PANELS} can be read in one "
             "figure. Name fewer quantities."
         )
+    level = ALPHA / len(pit.data_vars)
     tree = xr.DataTree.from_dict({"prior_sbc": xr.Dataset(panels)})
     drawn = az.plot_ecdf_pit(
         tree, sample_dims=["simulation"], backend="matplotlib", col_wrap=3,
-        envelope_prob=1.0 - ALPHA / len(calibration.table),
+        envelope_prob=1.0 - level, visuals={"p_value_text": False},
         figure_kwargs={"figsize": (11.0, 3.1 * -(-len(panels) // 3) + 0.3),
                        "figsize_units": "inches", "layout": "constrained"},
     )  # fmt: skip
     axes = np.array([drawn.viz["plot"][title].item() for title in panels], dtype=object)
-    for ax in axes:
+    # Ours: rounded to two digits, a level of 0.003 would be none.
+    highest = max(np.abs(line.get_ydata()).max() for ax in axes for line in ax.get_lines())
+    for ax, (title, p_value) in zip(axes, tests.items(), strict=True):
+        said = "" if p_value >= level else f", below {level:.2g}: not uniform"
+        ax.set_title(f"{title}\np = {p_value:.2g}{said}")
+        ax.set_ylim(-1.1 * highest, 1.1 * highest)
         ax.set_xlabel("rank, as a share of the draws")
         ax.set_ylabel("share of ranks, less uniform")
+        ax.tick_params(labelbottom=True, labelleft=True)
     return axes
 
 
