@@ -39,7 +39,7 @@ def formula(terms: LawTerms) -> str:
 
     Examples
     --------
-    >>> print(formula(LawTerms(penalty="none", zero_context="none")))
+    >>> print(formula(LawTerms(penalty="none", zero_context="none", dilution="none")))
     P = γ + (1 − γ)·[1 − exp(−A·C^α)]·[B·n^β / (1 + B·n^β)]
     """
     forms = {"exponential": "[1 − exp(−{u})]", "power": "[{u} / (1 + {u})]"}

@@ -1,0 +1,38 @@
+"""Examples in docstrings run and show what they say; those of fits are left to make test-slow."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import bayes_ctxlaw
+
+FITS = {
+    "contrasts",
+    "context_law",
+    "plots.contrast",
+    "plots.calibration",
+    "validation.calibration",
+    "validation.stacking",
+    "windows",
+}
+"""Modules whose examples fit a law; those of planning, rivals and readers have tests of their own."""
+ELSEWHERE = ("planning", "rivals", "aggregation", "observations", "datasets", "cli", "compute")
+
+
+def modules():
+    for found in pkgutil.walk_packages(bayes_ctxlaw.__path__, "bayes_ctxlaw."):
+        name = found.name.removeprefix("bayes_ctxlaw.")
+        if name.split(".")[0] not in ELSEWHERE:
+            yield pytest.param(name, marks=pytest.mark.slow if name in FITS else (), id=name)
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_examples_show_what_they_say(name):
+    module = importlib.import_module(f"bayes_ctxlaw.{name}")
+    assert doctest.testmod(module).failed == 0
+    if name.startswith("plots"):
+        import matplotlib.pyplot as plt
+
+        plt.close("all")
