@@ -17,7 +17,7 @@ FITS = {
     "validation.stacking",
     "windows",
 }
-"""Modules whose examples fit a law; those of planning, rivals and readers have tests of their own."""
+"""Modules whose examples fit a law; planning, rivals and readers have tests of their own."""
 ELSEWHERE = ("planning", "rivals", "aggregation", "observations", "datasets", "cli", "compute")
 
 
