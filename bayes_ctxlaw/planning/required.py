@@ -298,10 +298,10 @@ def _sentence(wanted: Wanted, name: str, one: xr.Dataset) -> str:
             f"{said('searched_to')} {unit}: ceiling is {said('ceiling')}, at {said('ceiling_at')} "
             f"{unit}; {wanted.target:g} has a probability of {said('highest_probability')} at most."
         )
-    curve = "the curve, without the noise of an evaluation," if wanted.kind == "response" else ""
+    noise = ", without the noise of an evaluation," if wanted.kind == "response" else ""
     text = (
-        f"{aim} is reached {sure} at {said('required')} {unit}; {curve or 'the curve'} first "
-        "crosses it between "
+        f"{aim} is reached {sure} at {said('required')} {unit}; the curve{noise} first crosses it "
+        "between "
         f"{said('lower')} and {said('upper')} ({100 * wanted.ci_prob:g} % equal-tailed interval, "
         f"median {said('median')})."
     )

@@ -115,12 +115,14 @@ def _climbed(features: np.ndarray, starts: np.ndarray, reach: float) -> np.ndarr
     for _ in range(_STEPS):
         near = neighbours.radius_neighbors(places[moving], return_distance=False)
         # A start that is near no item stays, and is dropped later.
-        means = [
-            features[found].mean(axis=0) if len(found) else place
-            for found, place in zip(near, places[moving], strict=True)
-        ]
-        on = np.linalg.norm(np.array(means) - places[moving], axis=1) > _STOP * reach
-        places[moving[on]] = np.array(means)[on]
+        means = np.array(
+            [
+                features[found].mean(axis=0) if len(found) else place
+                for found, place in zip(near, places[moving], strict=True)
+            ]
+        )
+        on = np.linalg.norm(means - places[moving], axis=1) > _STOP * reach
+        places[moving[on]] = means[on]
         moving = moving[on]
         if not len(moving):
             break

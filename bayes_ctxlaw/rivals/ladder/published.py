@@ -288,15 +288,10 @@ class _TaskFitter:
             # as far. Where both find the same, the published one stands.
             unit = float(np.average(self.points[0]))
             other = [*start[:1], start[1] * unit, start[2] / unit, *start[3:]]
-            best, least = None, np.inf
-            for begin in (start, other):
-                found = curve_fit(of_loss, loss, score, p0=begin, bounds=bounds, max_nfev=500_000)[
-                    0
-                ]
-                cost = float(((of_loss(loss, *found) - score) ** 2).sum())
-                if cost < least * (1.0 - _SAME_COST):
-                    best, least = found, cost
-            return best
+            options = {"bounds": bounds, "max_nfev": 500_000}
+            found = [curve_fit(of_loss, loss, score, p0=p0, **options)[0] for p0 in (start, other)]
+            costs = [((of_loss(loss, *theta) - score) ** 2).sum() for theta in found]
+            return found[int(costs[1] < costs[0] * (1.0 - _SAME_COST))]
         root = np.sqrt(weight)
         found = least_squares(
             lambda theta: root * (of_loss(loss, *theta) - score), near, bounds=bounds, x_scale="jac"
