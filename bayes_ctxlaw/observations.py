@@ -264,8 +264,14 @@ def check_mapping(columns: list[Any], column_names: dict[str, str]) -> None:
                     "a name of the schema, to say which column holds it."
                 )
                 continue
-            meant = _close(name, valid)
+            meant, settled = _close(name, valid), column in SCHEMA and {name, column} & {*columns}
+            if settled and column in columns:
+                meant += f", and your column {column!r} has a canonical name already: leave it out"
+            elif settled:
+                meant = f" but your column: it is the other way round, {column}={name!r}"
             faults.append(f"{name!r} is not a name of the schema{meant}.")
+            if settled:
+                continue
         if not isinstance(column, str):
             faults.append(
                 f"{name}={column!r} is not the name of a column. For one value in all rows, add a "

@@ -481,6 +481,14 @@ class TestMapping:
         frame = table(task=None, llm=None, name="x")
         assert "used for" in refusal(frame, error=SpecificationError, task="name", llm="name")
 
+    def test_a_mapping_that_is_none_or_the_other_way_round(self):
+        with pytest.raises(SpecificationError) as caught:
+            as_observations(table(), modle="llm")
+        assert "your column 'llm' has a canonical name already: leave it out" in str(caught.value)
+        assert "rename it in the table" not in str(caught.value)
+        with pytest.raises(SpecificationError, match=r"the other way round, llm='model'"):
+            as_observations(table().rename(columns={"llm": "model"}), model="llm")
+
     def test_constant_instead_of_a_name(self):
         message = refusal(table(), error=SpecificationError, chance=0.25)
         assert "df.assign(chance=0.25)" in message
