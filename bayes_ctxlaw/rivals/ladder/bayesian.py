@@ -12,7 +12,14 @@ import xarray as xr
 
 from bayes_ctxlaw.predict import BREAKS
 from bayes_ctxlaw.rivals.ladder.curves import sigmoid
-from bayes_ctxlaw.rivals.ladder.graph import FORMS, Form, References, build_graph, graph_data
+from bayes_ctxlaw.rivals.ladder.graph import (
+    FORMS,
+    Form,
+    References,
+    build_graph,
+    graph_data,
+    scatter_of_losses,
+)
 from bayes_ctxlaw.rivals.ladder.runs import Place, Runs
 
 TARGET_ACCEPT = 0.95
@@ -116,7 +123,7 @@ class BayesianFit:
         else:
             z = own["log_loss"] + share + effect
             if kind != "law":
-                scatter = np.exp(own["log_loss_scatter"])
+                scatter = scatter_of_losses(own["log_loss_scatter"])
                 z = z + scatter * np.stack(
                     [self._unit(f"{task}|{name}", seed, t=True) for name in llms], axis=1
                 )

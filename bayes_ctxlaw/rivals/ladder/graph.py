@@ -32,6 +32,7 @@ _RATIO = (np.log(0.3), 0.7, 0.5)
 _POWER = (0.5, 0.3, 0.25)
 _SLOPE = (np.log(4.0), 1.0, 0.5)
 _LOSS_SCATTER = (np.log(0.01), 0.5, 0.5)
+_MISFIT = 1e-3
 # Share of −log Q, where the direct law is stated, that no run takes away: 1 % to 20 % with 90 %.
 _LIMIT = (-3.0, 0.8, 0.5)
 
@@ -176,7 +177,7 @@ def build_graph(form: Form, data: Mapping[str, np.ndarray]) -> Any:
             score = floor + (1.0 - floor) * pm.math.exp(-pm.math.exp(level[task]) * (falls + stays))
         else:
             level = pm.Normal("log_loss", 0.0, 0.3, dims="task")
-            loss_scatter = pm.math.exp(_around("log_loss_scatter", *_LOSS_SCATTER))
+            loss_scatter = scatter_of_losses(_around("log_loss_scatter", *_LOSS_SCATTER))
             mean = level[task] + share + run
             z = given["log_losses"]
             pm.StudentT("loss", nu=4, mu=mean, sigma=loss_scatter[task], observed=z)
@@ -196,6 +197,15 @@ def build_graph(form: Form, data: Mapping[str, np.ndarray]) -> Any:
         sd = pm.math.sqrt(total * binomial)
         pm.Normal("score", score, sd, observed=given["scores"])
     return model
+
+
+def scatter_of_losses(log_scatter: Any) -> Any:
+    """Scale of a task's log losses around the curve, which no curve meets better than `_MISFIT`.
+
+    Effects of runs can follow the losses of a single task as nearly as they like; without a least
+    scatter they would be drawn into doing so. Arrays or tensors.
+    """
+    return (np.e ** (2.0 * log_scatter) + _MISFIT**2) ** 0.5
 
 
 def _around(name: str, mean: float, sd: float, scale: float) -> Any:
