@@ -94,7 +94,9 @@ def _float_array(value: ArrayLike) -> np.ndarray | None:
     """`value` as float64, or None when it does not consist of plain numbers."""
     try:
         array = np.asarray(value)
-        if array.dtype.kind not in "iufO" or any(isinstance(v, str | bytes) for v in array.flat):
+        if array.dtype.kind not in "iufO":
+            return None
+        if array.dtype.kind == "O" and any(isinstance(v, str | bytes) for v in array.flat):
             return None
         return array.astype(np.float64)
     except (TypeError, ValueError):

@@ -130,7 +130,8 @@ def _states_chance(ds: xr.Dataset) -> bool:
     return "chance" in ds and not is_assumed(ds["chance"].values, ds["chance"].attrs)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it is a real number, and not True or False."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -150,7 +151,7 @@ def check_references(references: Mapping[str, float] | None) -> dict[str, float]
     for name, value in (references or {}).items():
         if name not in ("compute", "prompt_tokens"):
             faults.append(f"there is no reference {name!r}; valid: 'compute', 'prompt_tokens'")
-        elif not (_is_number(value) and math.isfinite(value) and value > 0):
+        elif not (is_number(value) and math.isfinite(value) and value > 0):
             faults.append(f"reference {name!r} must be a number above 0; got {value!r}")
         else:
             checked[name] = float(value)
@@ -194,6 +195,25 @@ def _distinct(obs: xr.Dataset, levels: Mapping[str, tuple[str, ...]]) -> list[st
 def _unique(labels: np.ndarray) -> tuple[str, ...]:
     """Labels in the order of first appearance."""
     return tuple(dict.fromkeys(labels.tolist()))
+
+
+def alike(values: np.ndarray, ratio: float) -> np.ndarray:
+    """Number of the group of each value, from the smallest up, where those that hardly differ are one.
+
+    A group holds what is at most `ratio` times its smallest.
+
+    Examples
+    --------
+    >>> alike(np.array([1000.0, 8000.0, 1030.0]), 1.1).tolist()
+    [0, 1, 0]
+    """
+    distinct, place = np.unique(values, return_inverse=True)
+    group, upto, count = np.zeros(len(distinct), dtype=int), -np.inf, -1
+    for i, value in enumerate(distinct):
+        if value > upto:
+            count, upto = count + 1, ratio * value
+        group[i] = count
+    return group[place]
 
 
 def chance_levels(obs: xr.Dataset) -> dict[str, float | None]:

@@ -11,7 +11,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +18,7 @@ import xarray as xr
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.discrepancy import Paths
-from bayes_ctxlaw.encoding import Encoding, level_dim, level_labels
+from bayes_ctxlaw.encoding import Encoding, is_number, level_dim, level_labels
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import law_arguments, mean_score
 from bayes_ctxlaw.likelihoods import draw_scores, item_counts, reaching
@@ -95,7 +94,7 @@ def faults_of_options(kind: str, ci_prob: float, new_levels: str) -> list[str]:
 
 def is_probability(value: object) -> bool:
     """Whether it is a number between 0 and 1, and neither of them."""
-    return isinstance(value, Real) and not isinstance(value, bool) and 0.0 < value < 1.0
+    return is_number(value) and 0.0 < value < 1.0
 
 
 def fault_of_probability(name: str, value: object) -> str:
@@ -107,8 +106,7 @@ def fault_of_probability(name: str, value: object) -> str:
     'ci_prob=90 must lie between 0 and 1; if it is a percentage, write 0.9'
     """
     said = f"{wording().argument(name, value)} must lie between 0 and 1"
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if number and 1 < value < 100:
+    if is_number(value) and 1 < value < 100:
         return f"{said}; if it is a percentage, write {value / 100:g}"
     return f"{said}, such as 0.9"
 

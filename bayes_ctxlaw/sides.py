@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_ctxlaw.encoding import level_labels
+from bayes_ctxlaw.encoding import alike, level_labels
 from bayes_ctxlaw.observations import as_design
 from bayes_ctxlaw.predict import Predictor
 from bayes_ctxlaw.schema import OBS_DIM
@@ -161,13 +161,10 @@ def _joint_lengths(tokens: np.ndarray) -> np.ndarray:
     The mean length of a cell is a little different from one task to the next, and a curve along
     prompt length that had each by itself would jump from one task to another.
     """
-    values = np.unique(tokens)
-    starts, group = values[0], np.zeros(len(values), dtype=int)
-    for i in range(1, len(values)):
-        new = values[i] > _SAME * starts
-        starts, group[i] = values[i] if new else starts, group[i - 1] + new
-    means = np.bincount(group, values) / np.bincount(group)
-    return means[group[np.searchsorted(values, tokens)]]
+    lengths = np.unique(tokens)
+    group = alike(lengths, _SAME)
+    means = np.bincount(group, lengths) / np.bincount(group)
+    return means[group[np.searchsorted(lengths, tokens)]]
 
 
 def points_of(rows: xr.Dataset, level: str) -> tuple[np.ndarray, np.ndarray]:

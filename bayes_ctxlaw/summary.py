@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from bayes_ctxlaw.encoding import Encoding, level_labels
+from bayes_ctxlaw.encoding import Encoding, alike, level_labels
 from bayes_ctxlaw.law import PARTING, LawTerms
 from bayes_ctxlaw.likelihoods import item_counts
 from bayes_ctxlaw.specification import Specification
@@ -171,13 +171,9 @@ def notes_on_data(obs: xr.Dataset) -> list[str]:
     return notes_on_units(obs) + notes_on_chance(obs) + notes_on_windows(obs)
 
 
-def _distinct(logarithms: np.ndarray) -> int:
+def _distinct(values: np.ndarray) -> int:
     """How many values there are, if those that hardly differ are one."""
-    count, upto = 0, -np.inf
-    for value in np.unique(logarithms):
-        if value > upto:
-            count, upto = count + 1, value + np.log1p(_ALIKE)
-    return count
+    return int(alike(values, 1.0 + _ALIKE).max()) + 1
 
 
 def notes_on_chance(obs: xr.Dataset) -> list[str]:
@@ -224,16 +220,15 @@ def notes_on_design(obs: xr.Dataset, spec: Specification) -> list[str]:
     """
     notes = []
     tasks = level_labels(obs, "task")
-    log_c = np.log(obs["compute"].values)
-    log_n = np.log(obs["prompt_tokens"].values)
+    compute, tokens = obs["compute"].values, obs["prompt_tokens"].values
     for values, parameter, what in (
-        (log_c, "α (alpha)", "compute value"),
-        (log_n, "β (beta)", "prompt length"),
+        (compute, "α (alpha)", "compute value"),
+        (tokens, "β (beta)", "prompt length"),
     ):
         flat = [t for t in dict.fromkeys(tasks) if _distinct(values[tasks == t]) == 1]
         if not flat:
             continue
-        equal = all(np.ptp(values[tasks == t]) < 1e-6 for t in flat)
+        equal = all(np.ptp(np.log(values[tasks == t])) < 1e-6 for t in flat)
         single = f"there is a single {what}"
         if not equal:
             single = f"every {what} is within {_ALIKE:.0%} of one"
@@ -244,13 +239,13 @@ def notes_on_design(obs: xr.Dataset, spec: Specification) -> list[str]:
             notes.append(
                 f"{parameter} of {names} comes from the prior and the other tasks: {single} for it."
             )
-    if _distinct(log_c) == 2:
+    if _distinct(compute) == 2:
         notes.append(
             "α (alpha) rests on two compute values: its prior matters, and more so the further a "
             "prediction is from them."
         )
     if spec.terms.penalty == "log_logistic":
-        ratio = log_n - np.log(obs["context_window"].values)
+        ratio = np.log(tokens / obs["context_window"].values)
         if ratio.max() < -0.7:
             notes.append(
                 "κ (kappa) and δ (delta) come from the prior: no prompt is longer than half its "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -135,11 +134,6 @@ def names_of(rows: pd.DataFrame, always: tuple[str, ...] = ()) -> list[str]:
     if len(set(names)) < len(names):
         names = [f"{name}, row {i}" for i, name in enumerate(names)]
     return names
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a real number, and not True or False."""
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def number(value: float) -> str:

@@ -10,15 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw._wording import wording
+from bayes_ctxlaw.encoding import is_number
 from bayes_ctxlaw.errors import SpecificationError
-from bayes_ctxlaw.planning._rows import (
-    check_draws,
-    is_number,
-    names_of,
-    number,
-    read_points,
-    with_rows,
-)
+from bayes_ctxlaw.planning._rows import check_draws, names_of, number, read_points, with_rows
 from bayes_ctxlaw.planning._variance import explained
 from bayes_ctxlaw.predict import faults_of_options
 from bayes_ctxlaw.schema import LABELS, NUMBERS, OBS_DIM

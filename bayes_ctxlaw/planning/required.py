@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_ctxlaw.encoding import is_number
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.planning._rows import (
     check_draws,
-    is_number,
     names_of,
     number,
     read_points,

@@ -11,6 +11,7 @@ from bayes_ctxlaw.encoding import level_dim
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError
 from bayes_ctxlaw.law import PARAMETERS, PARTING, natural
 from bayes_ctxlaw.plots import _axes, _style
+from bayes_ctxlaw.predict import fault_of_probability, is_probability
 from bayes_ctxlaw.summary import SYMBOLS
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def effects_table(
     """
     if show not in SHOWN:
         raise SpecificationError(f"show={show!r} is not one of {', '.join(map(repr, SHOWN))}.")
-    if not 0 < ci_prob < 1:
-        raise SpecificationError(f"ci_prob={ci_prob!r} must lie between 0 and 1, such as 0.9.")
+    if not is_probability(ci_prob):
+        raise SpecificationError(f"{fault_of_probability('ci_prob', ci_prob)}.")
     posterior = _posterior(law)
     tail, inner = (1 - ci_prob) / 2, (1 - _INNER_PROB) / 2
     parts = []

@@ -31,6 +31,10 @@ from bayes_ctxlaw.validation.splits import MIN_TRAIN, Fold
 OUTCOMES = ("score", "n_correct", "task_loss")
 """What an evaluation yields: taken from the rows that a forecaster is asked to predict."""
 
+HIDDEN = (*OUTCOMES, *PREDICTED)
+"""All that is taken from them: by the published interval of a score a forecaster of points would be
+scored."""
+
 _OWN_OPTIONS = ("random_seed", "progressbar")
 
 
@@ -318,8 +322,7 @@ def _fit_and_predict(
         "samples": True,
         "new_levels": "uncertainty",
     }
-    # With the published interval of a score, a forecaster of points would be scored by it.
-    at = test.drop_vars([*OUTCOMES, *PREDICTED], errors="ignore")
+    at = test.drop_vars(HIDDEN, errors="ignore")
     prediction = forecaster.predict(
         at, ci_prob=settings.ci_prob, **{k: v for k, v in options.items() if k in known}
     )

@@ -93,7 +93,7 @@ def member_draws(
 ) -> np.ndarray:
     """Draws of a member at every row, (draw, row)."""
     known = _backtest._arguments(member.predict)
-    at = at.drop_vars(_backtest.OUTCOMES, errors="ignore")
+    at = at.drop_vars(_backtest.HIDDEN, errors="ignore")
     with jobs.named(f"{name!r} of the stack"):
         if "kind" not in known and options["kind"] != "response":
             raise SpecificationError(

@@ -10,14 +10,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw._wording import wording
-from bayes_ctxlaw.encoding import level_labels
+from bayes_ctxlaw.encoding import is_number, level_labels
 from bayes_ctxlaw.errors import ObservationError, SpecificationError, UnknownLabelError
 from bayes_ctxlaw.schema import OBS_DIM
 
@@ -397,7 +396,7 @@ def longest_in_window(share: float = 0.25) -> Split:
     >>> len(fold.train), len(fold.test)
     (77, 27)
     """
-    number = isinstance(share, Real) and not isinstance(share, bool)
+    number = is_number(share)
     if not number or not 0.0 < share < 1.0:
         raise SpecificationError(
             f"{wording().split(f'longest_in_window({_shown(share)})')}: give a share between 0 "
@@ -479,7 +478,7 @@ def rolling_compute(flops: Sequence[float], horizon: str = "next") -> Split:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if is_number(value):
         return f"{float(value):.10g}"
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
         return f"[{', '.join(_shown(v) for v in value)}]"
@@ -488,9 +487,7 @@ def _shown(value: object) -> str:
 
 def _thresholds(call: str, values: Sequence[float]) -> tuple[float, ...]:
     listed = list(values) if isinstance(values, Sequence | np.ndarray) else []
-    numbers = all(
-        isinstance(v, Real) and not isinstance(v, bool) and 0 < v < math.inf for v in listed
-    )
+    numbers = all(is_number(v) and 0 < v < math.inf for v in listed)
     if not listed or not numbers or listed != sorted(set(listed)):
         raise SpecificationError(
             f"{wording().split(call)}: give positive numbers, each larger than the one before, "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayes_ctxlaw.likelihoods import edge_and_inverse, noise_sd
 from bayes_ctxlaw.predict import BREAKS
 from bayes_ctxlaw.rivals.ladder.curves import sigmoid
 from bayes_ctxlaw.rivals.ladder.graph import (
@@ -148,16 +149,14 @@ class BayesianFit:
         share = own.get("run_scatter", np.zeros((1, 1))) ** 2
         if kind == "response":
             share = share + own["checkpoint_scatter"] ** 2
-        known = np.where(np.isfinite(items), items, np.inf)
-        edge_of_items = np.where(np.isfinite(items), 0.5 / (known + 1.0), 0.0)
-        inner = edge_of_items + (1.0 - 2.0 * edge_of_items) * score
-        variance = share * inner * (1.0 - inner)
+        half_item, inverse = edge_and_inverse("normal", items)
+        variance = share * noise_sd(score, 0.0, half_item, inverse) ** 2
         if kind == "response":
             # All models answer the same items, and the curve holds their luck. What a score gains
             # beyond the data comes from items that no run of the fit could answer: theirs is new.
             gained = np.clip(score - edge, 0.0, 1.0)
-            variance = variance + gained * (1.0 - gained)
-        noise = np.sqrt(variance / known) * rng.standard_normal(score.shape)
+            variance = variance + gained * (1.0 - gained) * inverse
+        noise = np.sqrt(variance) * rng.standard_normal(score.shape)
         return np.clip(score + noise, 0.0, 1.0)
 
     def _of_task(self, task: str) -> dict[str, np.ndarray]:
