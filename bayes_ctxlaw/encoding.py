@@ -198,7 +198,7 @@ def _unique(labels: np.ndarray) -> tuple[str, ...]:
 
 
 def alike(values: np.ndarray, ratio: float) -> np.ndarray:
-    """Number of the group of each value, from the smallest up, where those that hardly differ are one.
+    """Group of each value, numbered from the smallest up: those that hardly differ are in one.
 
     A group holds what is at most `ratio` times its smallest.
 
