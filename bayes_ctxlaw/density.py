@@ -377,7 +377,8 @@ class _Builder:
             score = correct_counts(obs)[0]
             ways = gammaln(items + 1) - gammaln(score + 1) - gammaln(items - score + 1)
             constant = float(ways.sum())
-        ratio, spread = design["w"], design.get("w_sd", np.zeros(len(score)))
+        spread = design.get("w_sd", np.zeros(len(score)))
+        ratio = design["w"] - spread**2 / 2.0  # as in `mean_score`
         if spec.terms.penalty == "token_logistic":
             # The paper's penalty has no parameters: its logit is a number of every observation.
             ratio = design["excess_tokens"] / np.sqrt(

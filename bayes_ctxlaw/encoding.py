@@ -282,6 +282,9 @@ class Encoding:
         ratio of prompt to window.
     shown : dict of str to float
         By checkpoint, the largest log ratio of prompt to window.
+    within : dict of str to float
+        By task, log prompt tokens of the longest prompt that was of use: of one past its window
+        what the window holds.
     chance : dict of str to float or None
         By task, its chance level; None where its rows have several.
 
@@ -299,6 +302,7 @@ class Encoding:
     ranges: dict[str, tuple[float, float]]
     edges: dict[str, tuple[float, ...]]
     shown: dict[str, float]
+    within: dict[str, float] = field(default_factory=dict)
     chance: dict[str, float | None] = field(default_factory=dict)
 
     @classmethod
@@ -308,10 +312,11 @@ class Encoding:
         ratio = log_n - np.log(obs["context_window"].values)
         # A prompt past its window tells of the window, not of what longer prompts are good for.
         fits = log_n[ratio <= 0.0] if (ratio <= 0.0).any() else log_n
-        tasks = level_labels(obs, "task")
-        edges = {}
+        tasks, held = level_labels(obs, "task"), log_n - np.maximum(ratio, 0.0)
+        edges, within = {}, {}
         for task in _unique(tasks):
             own = tasks == task
+            within[task] = float(held[own].max())
             spans = [(axis[own].min(), axis[own].max()) for axis in (log_c, log_n, ratio)]
             edges[task] = tuple(map(float, np.ravel(spans)))
         llms = level_labels(obs, "llm")
@@ -327,6 +332,7 @@ class Encoding:
             },
             edges=edges,
             shown={llm: float(ratio[llms == llm].max()) for llm in _unique(llms)},
+            within=within,
             chance=chance_levels(obs),
         )
 
@@ -369,10 +375,7 @@ class Encoding:
             # A blank spread means unknown: the law then takes the cell at its mean length.
             sd = np.nan_to_num(ds["prompt_tokens_sd"].values.astype(float), nan=0.0)
             design["tokens_sd"] = sd
-            variance = np.log1p((sd / tokens) ** 2)
-            # Lengths are log-normal, and the mean of their logarithm is below that of their mean.
-            design["w"] = design["w"] - variance / 2.0
-            design["w_sd"] = np.sqrt(variance)
+            design["w_sd"] = np.sqrt(np.log1p((sd / tokens) ** 2))
         return design
 
     def with_chance(self, ds: xr.Dataset) -> xr.Dataset:
@@ -440,11 +443,13 @@ class Encoding:
 
         Natural logarithms, of compute (``"x"``), of prompt tokens (``"z"``) and of their ratio to
         the window (``"w"``), at least 0. Of a task that the fit never saw: beyond the data of all
-        tasks.
+        tasks. A prompt that its window holds is beyond those that theirs held, however long others
+        were.
         """
         spans = np.array(list(self.edges.values()))
         every = np.where(np.arange(spans.shape[1]) % 2, spans.max(axis=0), spans.min(axis=0))
-        edges = np.array([self.edges.get(t, every) for t in level_labels(ds, "task")]).T
+        tasks = level_labels(ds, "task")
+        edges = np.array([self.edges.get(t, every) for t in tasks]).T
         log_c, log_n, log_window = (
             np.log(ds[name].values.astype(float))
             for name in ("compute", "prompt_tokens", "context_window")
@@ -456,6 +461,11 @@ class Encoding:
                 np.where(away > 1e-9, away, 0.0)
                 for away in (edges[2 * k] - value, value - edges[2 * k + 1])
             )
+        longest = max(self.within.values(), default=np.inf)
+        held = np.minimum(log_n, log_window)
+        held = held - np.array([self.within.get(task, longest) for task in tasks])
+        below, above = out["z"]
+        out["z"] = below, np.maximum(above, np.where(held > 1e-9, held, 0.0))
         return out
 
     def untried(self, ds: xr.Dataset, past: np.ndarray) -> np.ndarray:

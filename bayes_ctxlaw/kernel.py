@@ -173,6 +173,8 @@ def _beta(
     score: float, mean: float, phi: float, edge: float, inverse: float
 ) -> tuple[float, float, float]:
     """Beta density of a score drawn in by half an item."""
+    if phi >= 1.0:
+        return -math.inf, 0.0, 0.0
     inner = 1.0 - 2.0 * edge
     p, y = edge + inner * mean, edge + inner * score
     unit = inverse + phi * phi * (1.0 - inverse)

@@ -559,8 +559,9 @@ def mean_score(
         there is one. Arrays or tensors that broadcast with the design.
     design : mapping
         ``"x"`` log compute and ``"z"`` log prompt tokens, each over its reference; ``"w"`` log
-        of prompt tokens over window; ``"chance"``. Optional: ``"w_sd"``; for the token
-        logistic ``"excess_tokens"`` and ``"tokens_sd"``.
+        of prompt tokens over window; ``"chance"``. Optional: ``"w_sd"``, the standard deviation of
+        log prompt tokens inside a cell, which z and w are of the mean of; for the token logistic
+        ``"excess_tokens"`` and ``"tokens_sd"``.
     terms : LawTerms, optional
         Form of the terms.
 
@@ -601,12 +602,16 @@ def slope_by_product(
 
 
 def _log_penalty(parameters: Mapping[str, Any], design: Mapping[str, Any], terms: LawTerms) -> Any:
+    ratio, spread = design["w"], design.get("w_sd")
+    if spread is not None:
+        # Of log-normal lengths the mean of the logarithm is below that of their mean.
+        ratio = ratio - spread**2 / 2.0
     return log_penalty(
-        design["w"],
+        ratio,
         parameters.get("kappa"),
         parameters.get("delta"),
         kind=terms.penalty,
-        log_ratio_sd=design.get("w_sd"),
+        log_ratio_sd=spread,
         excess_tokens=design.get("excess_tokens"),
         tokens_sd=design.get("tokens_sd"),
     )

@@ -48,6 +48,9 @@ LIKELIHOODS = ("beta_binomial", "binomial", "student_t", "normal", "beta", "leas
 
 COUNT_LIKELIHOODS = ("beta_binomial", "binomial")
 
+BETA_LIKELIHOODS = ("beta_binomial", "beta")
+"""Those whose overdispersion is below 1: a beta of more has no shape."""
+
 _EDGE = 1e-6  # keeps a count's P off 0 and 1, so that no count is impossible
 _LEAST_PHI = 1e-5  # overdispersion that log gammas can still tell from none
 _ROUNDING = 5e-4  # half a unit of a score printed to three decimals
@@ -417,12 +420,13 @@ def distribution_at(
         p, value = (edge + (1.0 - 2.0 * edge) * v for v in (mean, score))
         size = beta_concentration(p, phi, inverse)
         at = betainc(p * size, (1.0 - p) * size, value)
-        return at, at
-    if name == "least_squares":
+    elif name == "least_squares":
         at = ndtr((score - mean) / phi)
         return at, at
-    unit = (score - mean) / noise_sd(mean, phi, edge, inverse)
-    at = np.exp(t4_logcdf(unit)) if name == "student_t" else ndtr(unit)
+    else:
+        unit = (score - mean) / noise_sd(mean, phi, edge, inverse)
+        at = np.exp(t4_logcdf(unit)) if name == "student_t" else ndtr(unit)
+    # What lies beyond an end is a score at it.
     return np.where(score <= 0.0, 0.0, at), np.where(score >= 1.0, 1.0, at)
 
 

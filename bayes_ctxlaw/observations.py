@@ -273,9 +273,10 @@ def check_mapping(columns: list[Any], column_names: dict[str, str]) -> None:
             if settled:
                 continue
         if not isinstance(column, str):
+            meant = " The seed of random numbers is random_seed." if name == "seed" else ""
             faults.append(
                 f"{name}={column!r} is not the name of a column. For one value in all rows, add a "
-                f"column first: df.assign({name}={column!r})."
+                f"column first: df.assign({name}={column!r}).{meant}"
             )
         elif column not in columns:
             meant = _close(column, [str(c) for c in columns])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,24 @@ def prediction_table(prediction: xr.Dataset) -> pd.DataFrame:
         beyond = prediction["extrapolation"].transpose(OBS_DIM, "axis")
         for axis in beyond["axis"].values:
             table[f"extrapolation_{axis}"] = beyond.sel(axis=axis).values
-    for name in _ATTRIBUTES:
-        if name in prediction.attrs:
-            table[name] = prediction.attrs[name]
-    return table
+    return with_intervals_named(table, prediction.attrs)
+
+
+def with_intervals_named(table: pd.DataFrame, attrs: Mapping[str, Any]) -> pd.DataFrame:
+    """A table with what its intervals are, in every row: a file has no attributes.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    attrs : mapping
+        Of a prediction.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With columns for the kind of prediction, the probability and the kind of interval.
+    """
+    return table.assign(**{name: attrs[name] for name in _ATTRIBUTES if name in attrs})
 
 
 def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:

@@ -292,9 +292,9 @@ class Predictor:
                             design[axis][rows_of],
                             *(a[rows_of] for a in beyond[axis]),
                         )
-                    if untried is not None and untried[each].any():
+                    if untried is not None:
                         llm = combinations[number]["llm"]
-                        here["w"] = here["w"] + untried[each] * self._change("llm", llm, OWN_BREAK)
+                        here["w"] = self._nearing(llm, here["w"], untried[each])
                     parameters = kept[number]
                     if self._paths is not None:
                         strays = self._paths.at(tasks[row], tokens[first + piece])
@@ -351,6 +351,36 @@ class Predictor:
             if np.any(away):
                 value = value + side * away * self._change(f"{axis}|{side}", task, BREAKS[axis])
         return value
+
+    def _nearing(self, llm: str, value: Any, untried: Any) -> Any:
+        """Log ratio of prompt to window, if a checkpoint's exponents break where it was untried."""
+        if not np.any(untried):
+            return value
+        return value + untried * self._change("llm", llm, OWN_BREAK)
+
+    def window_ratios(self, at: xr.Dataset, kind: str) -> np.ndarray:
+        """Log ratio of prompt to window as the penalty has it, breaks included.
+
+        Parameters
+        ----------
+        at : xr.Dataset
+            Rows of one task and one checkpoint.
+        kind : str
+            Of the prediction: one of the law knows no checkpoint.
+
+        Returns
+        -------
+        ndarray
+            (row, draw); of a single draw where nothing breaks.
+        """
+        beyond = self.encoding.beyond(at)["w"]
+        ratio = self.encoding.design(at, self.spec.terms)["w"][:, None]
+        task = level_labels(at, "task")[0]
+        ratio = self._broken("w", task, ratio, *(away[:, None] for away in beyond))
+        if "llm" not in self.levels(kind):
+            return ratio
+        untried = self.encoding.untried(at, beyond[1])[:, None]
+        return self._nearing(level_labels(at, "llm")[0], ratio, untried)
 
     def _change(self, where: str, label: str, sd: float) -> np.ndarray:
         """Draws of what a log unit beyond an edge counts for, less the one that it is."""

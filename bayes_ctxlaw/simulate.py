@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayes_ctxlaw.discrepancy import loadings
 from bayes_ctxlaw.encoding import Encoding, level_dim
+from bayes_ctxlaw.likelihoods import BETA_LIKELIHOODS
 from bayes_ctxlaw.predict import Predictor
 from bayes_ctxlaw.priors import GAMMA_SHAPE, Prior, gamma_unit, scale_name
 from bayes_ctxlaw.specification import Specification
@@ -51,7 +52,12 @@ def prior_draws(
         unit = rng.standard_normal((size, len(matrix)))
         draws |= {"discrepancy_sd": scale, "discrepancy": scale[:, None] * (unit @ matrix.T)}
     tasks = len(encoding.labels["task"])
-    draws["overdispersion"] = _positive(spec.priors["overdispersion"], rng, (size, tasks))
+    phi = _positive(spec.priors["overdispersion"], rng, (size, tasks))
+    if spec.likelihood in BETA_LIKELIHOODS:
+        # The likelihood cuts the prior off there, and so what is drawn from it.
+        while (beyond := phi >= 1.0).any():
+            phi[beyond] = _positive(spec.priors["overdispersion"], rng, int(beyond.sum()))
+    draws["overdispersion"] = phi
     return draws
 
 

@@ -84,7 +84,7 @@ def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict
     ------
     FileFormatError
         If the file is absent, is not netCDF, comes from elsewhere, holds another kind of model,
-        or was changed since it was written.
+        or its configuration was changed since it was written.
     """
     path = as_path(path)
     if not path.is_file():
@@ -93,7 +93,8 @@ def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict
         )
     try:
         tree = xr.load_datatree(path, engine=_ENGINE)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        # What h5py and h5netcdf raise where bytes are not as they were written.
         raise FileFormatError(
             f"{path} is not a netCDF file that can be read ({type(error).__name__}). Give a file "
             f"that {wording().save(what)} wrote."
@@ -106,7 +107,7 @@ def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict
             f"{path} was written by {maker}, not by bayes_ctxlaw. Give a file that "
             f"{wording().save(what)} wrote."
         )
-    text = tree.attrs.get("config", "")
+    text = str(tree.attrs.get("config", ""))
     if _digest(text) != tree.attrs.get("config_sha256"):
         raise FileFormatError(
             f"the configuration in {path} does not match its hash: the file was changed after it "

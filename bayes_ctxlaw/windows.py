@@ -20,6 +20,7 @@ from bayes_ctxlaw._html import table as html_table
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import natural
 from bayes_ctxlaw.observations import as_design
+from bayes_ctxlaw.output import with_intervals_named
 from bayes_ctxlaw.predict import Predictor, check_law, check_options
 from bayes_ctxlaw.schema import OBS_DIM
 
@@ -47,7 +48,13 @@ class EffectiveWindow:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a design, without what all have in common."""
+        """One row a design, with what its intervals are and the share that is kept."""
+        attrs = self.windows.attrs
+        return with_intervals_named(self._rows.assign(share=attrs["share"]), attrs)
+
+    @property
+    def _rows(self) -> pd.DataFrame:
+        """Without what all have in common, and what the sentence says."""
         table = self.windows.to_dataframe().reset_index(drop=True)
         same = [n for n in ("family", "compute", "chance", "n_items") if n in table]
         return table.drop(columns=same + ["prompt_tokens"] * ("prompt_tokens" in table))
@@ -68,12 +75,12 @@ class EffectiveWindow:
         )
 
     def __str__(self) -> str:
-        return f"{self.sentence}\n\n{self.table.round(3).to_string(index=False)}"
+        return f"{self.sentence}\n\n{self._rows.round(3).to_string(index=False)}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{html.escape(self.sentence)}</b></p>{html_table(self.table.round(3))}"
+        return f"<p><b>{html.escape(self.sentence)}</b></p>{html_table(self._rows.round(3))}"
 
 
 def effective_window(
@@ -94,8 +101,8 @@ def effective_window(
     law : ContextLaw
         Fitted.
     at : Dataset, DataFrame, path or list of dict
-        Rows to judge: tasks, checkpoints and windows; of rows that differ in prompt length only one
-        is kept.
+        Rows to judge: tasks, checkpoints and windows. Like every design they have a prompt length,
+        which makes no difference here; of rows that differ in it only one is kept.
     share : float
         Of the highest score that the law has inside the nominal window, at prompts no shorter than
         those of the task in the fit.
@@ -129,8 +136,9 @@ def effective_window(
     The score is looked at from the shortest prompt of the task in the fit (at least 1/1024, at most
     half of the window) to sixteen windows, at twelve lengths an octave, and is taken as straight in
     the logarithm of length in between. The longest prompt that
-    keeps the share is the last crossing. Where the penalty alone halves the score is
-    :math:`n_\mathrm{ctx} e^{\delta}`.
+    keeps the share is the last crossing. The penalty alone halves the score at
+    :math:`n_\mathrm{ctx} e^{\delta}`, sooner or later where no prompts were tried so near to the
+    end of the window: exponents may break there, as in every prediction.
 
     References
     ----------
@@ -233,7 +241,8 @@ def _of_row(
     half = np.full(3, np.nan)
     if predictor.spec.terms.penalty == "log_logistic":
         delta = natural("delta", predictor.totals(labels)["delta"])
-        half = window * np.exp(np.quantile(delta, probabilities))
+        ends = _reached(predictor.window_ratios(lengths, kind), delta, np.log(ratio))
+        half = window * np.exp(np.quantile(ends, probabilities))
     return {
         "effective": window * middle,
         "effective_lower": window * low,
@@ -245,6 +254,25 @@ def _of_row(
         "half": half[1],
         "half_upper": half[2],
     }
+
+
+def _reached(values: np.ndarray, wanted: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Where each draw of a rising curve is at the value wanted; straight on beyond its places.
+
+    Parameters
+    ----------
+    values : ndarray
+        (place, draw), or of one draw for all.
+    wanted : ndarray
+        (draw,)
+    at : ndarray
+        (place,)
+    """
+    values = np.broadcast_to(values, (len(at), len(wanted)))
+    after = np.clip((values < wanted).sum(axis=0), 1, len(at) - 1)
+    draws = np.arange(len(wanted))
+    low, high = values[after - 1, draws], values[after, draws]
+    return at[after - 1] + (wanted - low) / (high - low) * (at[after] - at[after - 1])
 
 
 def _shortest(predictor: Predictor, task: str) -> float:

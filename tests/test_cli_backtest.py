@@ -73,12 +73,25 @@ def test_scores_and_predictions_are_written():
     assert result.exit_code == 0, result.stderr
     assert "leave_out('task', ['machine translation'])" in result.stdout
     assert "scores.csv  5 rows of scores" in result.stdout
-    assert set(pd.read_csv("scores.csv")["llm"]) >= {"Llama-2-7B-8k", "all"}
+    scores = pd.read_csv("scores.csv")
+    assert set(scores["llm"]) >= {"Llama-2-7B-8k", "all"}
+    assert set(scores["ci_prob"]) == {0.9}
+    assert set(scores["ci_kind"]) == {"equal-tailed"}
+    assert set(scores["prediction_kind"]) == {"response"}
     rows = pd.read_parquet("rows.parquet").reset_index()
     assert len(rows) == 39
     assert set(rows["task"]) == {"machine translation"}
     assert set(rows["forecaster"]) == {"compute-only"}
     assert run(*RIVAL, "--split", "leave-out=task", "--out", "scores.csv").exit_code == 1
+
+
+def test_two_tables_in_one_file_are_refused_before_anything_is_fitted():
+    result = run(
+        *RIVAL, "--split", "leave-out=task", "--out", "one.csv", "--predictions", "./one.csv"
+    )
+    assert result.exit_code == 1
+    assert "one.csv is named for two tables" in result.stderr
+    assert not Path("one.csv").exists()
 
 
 def test_the_law_is_tested_with_its_options_beside_least_squares(scores):

@@ -18,7 +18,7 @@ from bayes_ctxlaw.encoding import (
     parse_groups,
 )
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
-from bayes_ctxlaw.law import PARAMETERS, LawTerms, log_penalty
+from bayes_ctxlaw.law import PARAMETERS, PENALTIES, LawTerms, mean_score
 from bayes_ctxlaw.observations import as_design, as_observations, grid
 
 LEVELS = parse_groups(["task", "technique", "llm", "task:technique"])
@@ -133,13 +133,24 @@ class TestDesign:
         at = grid(**row, context_window=1000.0, prompt_tokens=means)
         at["prompt_tokens_sd"] = ("obs_id", share * means)
         design = encoding.design(at, LawTerms())
-        found = np.exp(log_penalty(design["w"], kappa, 0.0, log_ratio_sd=design["w_sd"]))
+        # What the penalty leaves of a sure score.
+        sure = {"log_A": 40.0, "alpha": 0.0, "log_B": 40.0, "beta": 0.0}
+        terms = LawTerms(zero_context="none", dilution="none")
+        found = mean_score(sure | {"kappa": kappa, "delta": 0.0}, design, terms)
         # Log-normal prompts of these means and standard deviations, at their quantiles.
         variance = np.log1p(share**2)
         unit = ndtri((np.arange(20_000) + 0.5) / 20_000)
         log_n = np.log(means)[:, None] - variance / 2 + np.sqrt(variance) * unit
         expected = expit(-kappa * (log_n - np.log(1000.0))).mean(axis=1)
         assert np.abs(found - expected).max() < 0.02
+
+    def test_the_loss_inside_the_window_is_that_at_the_mean_length(self, encoding):
+        """Whatever the penalty is; it alone is averaged over the prompts of a cell."""
+        rows = as_design(table(prompt_tokens_sd=50.0))
+        for penalty in PENALTIES:
+            design = encoding.design(rows, LawTerms(penalty=penalty))
+            ratio = rows["prompt_tokens"].values / rows["context_window"].values
+            np.testing.assert_allclose(design["w"], np.log(ratio))
 
     def test_an_unknown_spread_is_none(self, encoding):
         rows = table(prompt_tokens_sd=50.0)
@@ -224,6 +235,40 @@ class TestUntried:
         near, far = self.untried(llm, ratio), self.untried(llm, ratio * further)
         assert 0.0 <= near <= far + 1e-12
         assert far <= np.log(2.0) - max(SHOWN.get(llm, APPROACH), APPROACH) + 1e-12 or far == 0
+
+
+class TestPromptsPastTheirWindow:
+    """They tell of the window, not of what longer prompts are good for."""
+
+    def encoding(self, *rows):
+        small, big = {"llm": "small", "context_window": 4096}, {"llm": "big"}
+        rows = [small | {"prompt_tokens": n} for n in rows]
+        rows += [big | {"prompt_tokens": n, "context_window": 131072} for n in (500, 2000)]
+        rows = [{"task": "qa", "compute": 1e22} | row for row in rows]
+        return Encoding.of(as_design(rows), {"task": ("A",)}), as_design(rows)
+
+    def above(self, encoding, tokens, window=131072):
+        at = grid(task="qa", llm="big", compute=1e22, prompt_tokens=tokens, context_window=window)
+        return encoding.beyond(at)["z"][1]
+
+    def test_the_longest_that_was_held_is_the_edge(self):
+        encoding, rows = self.encoding(500, 2000, 64000)
+        away = self.above(encoding, [2000.0, 4096.0, 16000.0, 64000.0])
+        np.testing.assert_allclose(away, np.log([1, 1, 16000 / 4096, 64000 / 4096]), atol=1e-9)
+        assert all((side == 0).all() for side in encoding.beyond(rows)["z"])
+
+    @given(st.floats(1e3, 1e6), st.floats(1e3, 1e6))
+    def test_without_them_nothing_changes(self, tokens, window):
+        encoding, _ = self.encoding(500, 2000)
+        expected = max(np.log(tokens / 2000.0), 0.0)
+        np.testing.assert_allclose(self.above(encoding, tokens, window), expected, atol=1e-9)
+
+    @given(st.floats(1e3, 1e6), st.floats(1e3, 1e6), st.floats(1.0, 10.0))
+    def test_a_longer_prompt_is_as_far_beyond_or_further(self, tokens, window, times):
+        encoding, _ = self.encoding(500, 2000, 64000)
+        near = self.above(encoding, tokens, window)
+        far = self.above(encoding, tokens * times, window)
+        assert 0.0 <= near <= far + 1e-9
 
 
 class TestExtrapolation:

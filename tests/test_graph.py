@@ -1,5 +1,7 @@
 """The PyMC model is the hierarchy written by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -354,3 +356,17 @@ class TestPriorPredictive:
             if name in draws:
                 found = stats.kstest(draws[name].ravel(), distribution(prior).cdf)
                 assert found.pvalue > 1e-3, name
+
+    @pytest.mark.parametrize("likelihood", ["beta_binomial", "beta"])
+    @pytest.mark.parametrize("prior", [1.0, zero_avoiding(1.0)])
+    def test_an_overdispersion_that_no_beta_has_is_never_simulated(self, likelihood, prior):
+        law = ContextLaw(groups=("task",), priors={"overdispersion": prior})
+        law._prepare(load_dataset("helmet_icl"))
+        spec = replace(law.spec, likelihood=likelihood)
+        phi = prior_draws(spec, law.encoding, 2000, np.random.default_rng(1))["overdispersion"]
+        assert phi.max() < 1.0
+        # What is left keeps its prior's shape.
+        cdf = distribution(law.spec.priors["overdispersion"]).cdf
+        assert stats.kstest(phi.ravel(), lambda x: cdf(x) / cdf(1.0)).pvalue > 1e-3
+        free = prior_draws(law.spec, law.encoding, 2000, np.random.default_rng(1))
+        assert free["overdispersion"].max() > 1.0  # a Student-t has them

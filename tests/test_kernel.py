@@ -53,6 +53,13 @@ class TestFunctions:
         assert value == pytest.approx(math.fsum(math.log(a + i) for i in range(k)), rel=1e-10)
         assert slope == pytest.approx(math.fsum(1.0 / (a + i) for i in range(k)), rel=1e-9)
 
+    @pytest.mark.parametrize("phi", [1.0, 2.0])
+    def test_a_beta_of_too_much_overdispersion_has_no_density(self, phi):
+        """Its shapes would be negative, and log gammas of those look like a density."""
+        assert kernel._beta(1.0, 0.5, phi, 0.01, 0.02)[0] == -math.inf
+        assert kernel._counts(4, 3.0, 10.0, 0.5, phi)[0] == -math.inf
+        assert np.isfinite(kernel._beta(1.0, 0.5, 0.99, 0.01, 0.02)[0])
+
     @pytest.mark.parametrize("phi", [1e-4, 1e-7, 1e-10, 1e-16])
     def test_without_overdispersion_counts_are_binomial(self, phi):
         """Log gammas of 1 / phi² have no digits left, and chains froze where their noise was."""

@@ -24,10 +24,12 @@ from bayes_ctxlaw.likelihoods import (
     censored_t_logp,
     choose_likelihood,
     correct_counts,
+    distribution_at,
     draw_scores,
     edge_and_inverse,
     item_counts,
     noise_sd,
+    normal_residuals,
     t4_logcdf,
     t4_logpdf,
 )
@@ -321,6 +323,23 @@ class TestDrawing:
             scores = draw_scores(name, np.full(shape, mean), np.full(shape, phi), count, rng)
             assert scores.shape == shape
             assert ((scores >= 0) & (scores <= 1)).all()
+
+
+@pytest.mark.parametrize("name", [n for n in LIKELIHOODS if n != "least_squares"])
+@pytest.mark.parametrize("mean", [0.02, 0.5, 0.99])
+def test_places_of_scores_in_their_own_distribution_are_uniform(name, mean):
+    """Where many scores are 0 or 1, too: they have probability, not density."""
+    rng, size, items = np.random.default_rng(1), 20_000, 30
+    shape = mean + np.zeros((1, size)), 0.1 + np.zeros((1, size))
+    scores = draw_scores(name, *shape, np.full(size, float(items)), rng)
+    obs = table(scores[0], n_items=items)
+    below, upto = distribution_at(name, *shape, obs, rng)
+    place = (below + rng.random(size) * (upto - below))[0]
+    if name != "beta_binomial":  # right in the mean over draws of its probability only
+        assert stats.kstest(place, "uniform").statistic < 0.02
+    residuals = normal_residuals(name, *shape, obs, rng)[0]
+    assert residuals.mean() == pytest.approx(0.0, abs=0.05)
+    assert residuals.std() == pytest.approx(1.0, abs=0.1)
 
 
 class TestCountsThatAreGiven:

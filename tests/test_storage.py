@@ -1,5 +1,8 @@
 """A fit on disk: whole or not at all, and nothing read that was not written here."""
 
+import contextlib
+import gc
+
 import arviz as az
 import numpy as np
 import pytest
@@ -98,6 +101,19 @@ class TestRefusals:
     def test_cut_short(self, saved):
         saved.write_bytes(saved.read_bytes()[:-2000])
         assert "not a netCDF file" in refusal(saved)
+
+    # h5netcdf cannot close what it could not read.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.parametrize("seed", range(12))
+    def test_bytes_that_were_changed(self, saved, seed):
+        """Whatever the libraries below make of them: refused, or read as they are."""
+        rng, content = np.random.default_rng(seed), bytearray(saved.read_bytes())
+        at = int(rng.integers(0, len(content) - 64))
+        content[at : at + 64] = rng.bytes(64)
+        saved.write_bytes(content)
+        with contextlib.suppress(FileFormatError):
+            read_fit(saved, "ContextLaw")
+        gc.collect()
 
     def test_of_another_program(self, tmp_path):
         path = tmp_path / "other.nc"

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bayes_ctxlaw as bcl
+from bayes_ctxlaw.encoding import APPROACH
 from bayes_ctxlaw.errors import NotFittedError, SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import window_end
-from bayes_ctxlaw.predict import Predictor
+from bayes_ctxlaw.predict import BREAKS, OWN_BREAK, Predictor
 from bayes_ctxlaw.simulate import prior_draws
 from bayes_ctxlaw.windows import _last_crossing, effective_window
 
@@ -18,13 +19,13 @@ SIZE = 400
 class Drawn:
     """A law whose draws are chosen, not fitted: the penalty alone shapes its scores."""
 
-    def __init__(self, obs, kappa=10.0, delta=0.0, penalty="log_logistic"):
-        law = bcl.ContextLaw(groups=("task",), penalty=penalty, dilution="none")
+    def __init__(self, obs, kappa=10.0, delta=0.0, penalty="log_logistic", groups=("task",)):
+        law = bcl.ContextLaw(groups=groups, penalty=penalty, dilution="none")
         law._prepare(obs)
         self.obs, rng = obs, np.random.default_rng(1)
         draws = prior_draws(law.spec, law.encoding, SIZE, rng)
         for name in list(draws):
-            if name.endswith("_task") or name.endswith("_sd"):
+            if name.endswith(("_task", "_llm", "_sd")):
                 draws[name] = 0.0 * draws[name]
         draws |= {"mu_B": np.full(SIZE, 40.0), "mu_rho": np.full(SIZE, 0.0)}
         draws |= {"mu_beta": np.full(SIZE, -5.0)}
@@ -55,6 +56,11 @@ class TestClosedForm:
         assert float(found["half"][0]) == pytest.approx(window * np.exp(end), rel=1e-9)
         assert float(found["ratio"][0]) == pytest.approx(expected / window, rel=0.004)
 
+    def test_a_table_says_what_its_intervals_are(self, montgomery, row):
+        table = effective_window(Drawn(montgomery), row, share=0.8, kind="law", ci_prob=0.5).table
+        stated = table[["share", "prediction_kind", "ci_kind", "ci_prob"]].iloc[0].tolist()
+        assert stated == [0.8, "law", "equal-tailed", 0.5]
+
     def test_its_interval_is_that_of_the_draws(self, montgomery, row):
         delta = np.random.default_rng(3).normal(0.5, 0.2, SIZE)
         found = effective_window(Drawn(montgomery, 50.0, delta), row, share=0.5).windows
@@ -64,6 +70,33 @@ class TestClosedForm:
         assert float(found["effective_upper"][0]) == pytest.approx(window * np.exp(high), rel=0.02)
         kept = float((window_end(delta) >= 0).mean())
         assert float(found["prob_nominal"][0]) == pytest.approx(kept, abs=0.02)
+
+    def test_where_the_penalty_halves_the_score_is_as_unsure_as_any_prediction(self, montgomery):
+        """Exponents break where a checkpoint was not tried, and where no prompt of its task was."""
+        few = montgomery.isel(obs_id=np.flatnonzero(montgomery["prompt_tokens"] < 4000))
+        row = few.isel(obs_id=[int(few["context_window"].values.argmax())])
+        law = Drawn(few, 50.0, 0.3, groups=("task", "llm"))
+        edges, shown = law._predictor.encoding.edges, law._predictor.encoding.shown
+        past = edges[str(row["task"].values[0])][5]
+        own = shown[str(row["llm"].values[0])]
+        assert own < past < 0.3  # what is asked for lies beyond both
+        window = float(row["context_window"].values[0])
+        for kind, nearest in (("llm", max(own, APPROACH)), ("law", past)):
+            found = effective_window(law, row, share=0.5, kind=kind).windows
+            change = [
+                law._predictor._change(*of)
+                for of in (("llm", str(row["llm"].values[0]), OWN_BREAK),
+                           ("w|1.0", str(row["task"].values[0]), BREAKS["w"]))
+            ]  # fmt: skip
+            # Solved for each draw: first at the checkpoint's own rate, then at the task's.
+            upto = past + (max(past - nearest, 0.0) * change[0] if kind == "llm" else 0.0)
+            ends = past + (window_end(np.array(0.3)) - upto) / (1.0 + change[1])
+            before = nearest + (window_end(np.array(0.3)) - nearest) / (1.0 + change[0])
+            ends = np.where(upto > window_end(np.array(0.3)), before, ends)
+            wanted = window * np.exp(np.quantile(ends, [0.05, 0.5, 0.95]))
+            got = [float(found[name][0]) for name in ("half_lower", "half", "half_upper")]
+            np.testing.assert_allclose(got, wanted, rtol=0.02)
+            assert got[2] / got[0] > 1.5
 
     def test_an_end_further_out_than_was_looked_is_infinite(self, montgomery, row):
         found = effective_window(Drawn(montgomery, penalty="none"), row, share=0.8)

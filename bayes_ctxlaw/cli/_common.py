@@ -206,3 +206,22 @@ def check_output(path: Path, force: bool) -> None:
         raise SpecificationError(f"{path} exists. Give another name, or --force to replace it.")
     if not path.parent.is_dir():
         raise SpecificationError(f"there is no folder {path.parent} to write {path.name} to.")
+
+
+def check_tables(*paths: Path | None, force: bool) -> None:
+    """Refuse files for tables that cannot be, or one for two; those not asked for are None.
+
+    Raises
+    ------
+    SpecificationError
+    """
+    from bayes_ctxlaw.output import check_table_name
+
+    asked = [path for path in paths if path is not None]
+    for path in asked:
+        check_output(path, force)
+        check_table_name(path)
+    if len({path.resolve() for path in asked}) < len(asked):
+        raise SpecificationError(
+            f"{asked[0].name} is named for two tables; give each a file of its own."
+        )

@@ -17,7 +17,7 @@ from bayes_ctxlaw.cli._common import (
     Json,
     Mapping,
     Tune,
-    check_output,
+    check_tables,
     column_names,
     print_json,
     records,
@@ -164,16 +164,13 @@ def backtest(
             f"name one of several forecasters; here are {', '.join(wanted)}",
             param_hint="--reference",
         )
-    from bayes_ctxlaw.output import check_table_name, write_table
+    from bayes_ctxlaw.output import with_intervals_named, write_table
     from bayes_ctxlaw.validation.backtest import backtest as test
     from bayes_ctxlaw.validation.result import check_labels
     from bayes_ctxlaw.validation.scores import LEVELS
     from bayes_ctxlaw.validation.stacking import stack
 
-    for path in (out, predictions, calibration):
-        if path is not None:
-            check_output(path, force)
-            check_table_name(path)
+    check_tables(out, predictions, calibration, force=force)
     obs = _law.observations(scores, names, needs_context=False)
     check_labels(obs, by=by, cluster=cluster)
     law = _law.options(
@@ -206,7 +203,7 @@ def backtest(
     covered = found.calibration.rename(columns="{:g}".format)
     differences = None if reference is None else found.differences(reference, "crps", by, cluster)
     written = {
-        out: (table, "rows of scores"),
+        out: (with_intervals_named(table, found.predictions.attrs), "rows of scores"),
         calibration: (covered, "rows of coverage"),
     }
     if predictions is not None:

@@ -12,7 +12,7 @@ from bayes_ctxlaw.cli._common import (
     OUT,
     Force,
     Mapping,
-    check_output,
+    check_tables,
     column_names,
     report_file,
     reports_errors,
@@ -76,11 +76,9 @@ def contrast(
     from bayes_ctxlaw.context_law import ContextLaw
     from bayes_ctxlaw.contrasts import contrast as compare
     from bayes_ctxlaw.observations import as_design, grid
-    from bayes_ctxlaw.output import check_table_name, write_table
+    from bayes_ctxlaw.output import with_intervals_named, write_table
 
-    if out is not None:
-        check_output(out, force)
-        check_table_name(out)
+    check_tables(out, force=force)
     design = grid(**axes) if axes else None if at is None else as_design(at, **names)
     found = compare(
         ContextLaw.load(fit),
@@ -103,8 +101,6 @@ def contrast(
     else:
         OUT.print(str(found), markup=False, highlight=False, soft_wrap=True)
     if out is not None:
-        table = found.scores.to_dataframe()
-        for name in ("prediction_kind", "ci_prob", "ci_kind"):
-            table[name] = found.scores.attrs[name]
+        table = with_intervals_named(found.scores.to_dataframe(), found.scores.attrs)
         write_table(table, out)
         report_file(out, f"{len(table)} differences of {a} less {b}")

@@ -14,7 +14,7 @@ from bayes_ctxlaw.cli._common import (
     OUT,
     Force,
     Mapping,
-    check_output,
+    check_tables,
     column_names,
     report_file,
     reports_errors,
@@ -218,11 +218,8 @@ def _tables(paths: list[Path], names: dict[str, str]) -> list[Points]:
 
 def _law(fit: Path, out: Path | None, force: bool) -> Any:
     from bayes_ctxlaw.context_law import ContextLaw
-    from bayes_ctxlaw.output import check_table_name
 
-    if out is not None:
-        check_output(out, force)
-        check_table_name(out)
+    check_tables(out, force=force)
     return ContextLaw.load(fit)
 
 

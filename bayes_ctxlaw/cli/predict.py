@@ -14,7 +14,7 @@ from bayes_ctxlaw.cli._common import (
     Force,
     Json,
     Mapping,
-    check_output,
+    check_tables,
     column_names,
     print_json,
     records,
@@ -87,11 +87,9 @@ def predict(
     axes = grid_axes(set_ or [])
     from bayes_ctxlaw.context_law import ContextLaw
     from bayes_ctxlaw.judgement import interval_name
-    from bayes_ctxlaw.output import check_table_name, prediction_table, write_table
+    from bayes_ctxlaw.output import prediction_table, write_table
 
-    if out is not None:
-        check_output(out, force)
-        check_table_name(out)
+    check_tables(out, force=force)
     design = grid(**axes) if at is None else as_design(at, **names)
     law = ContextLaw.load(fit)
     prediction = law.predict(

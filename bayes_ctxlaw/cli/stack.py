@@ -17,7 +17,7 @@ from bayes_ctxlaw.cli._common import (
     Json,
     Mapping,
     Tune,
-    check_output,
+    check_tables,
     column_names,
     print_json,
     records,
@@ -150,14 +150,11 @@ def stack(
     axes = grid_axes(set_ or [])
     from bayes_ctxlaw.judgement import interval_name
     from bayes_ctxlaw.observations import as_design, grid
-    from bayes_ctxlaw.output import check_table_name, prediction_table, write_table
+    from bayes_ctxlaw.output import prediction_table, write_table
     from bayes_ctxlaw.predict import check_options
     from bayes_ctxlaw.validation.stacking import stack as average
 
-    for path in (out, weights):
-        if path is not None:
-            check_output(path, force)
-            check_table_name(path)
+    check_tables(out, weights, force=force)
     check_options(kind.value, ci_prob, new_levels.value)
     obs = _law.observations(scores, names)
     # All that may be wrong with the points is found before the fits.
