@@ -391,6 +391,53 @@ def test_an_extension_adds_to_what_the_registry_knows(tmp_path):
     )
 
 
+LLAMA = "task,llm,score,prompt_tokens{}\nqa,Llama-2-7b,0.3,90{}\nqa,Llama-2-7b,0.4,900{}\n"
+
+
+def tables(tmp_path, text, **options):
+    file_of("scores.csv", text, tmp_path)
+    return quietly(read_tables, tmp_path, **options)
+
+
+@pytest.mark.parametrize("tokens", [np.int64(10**12), np.float32(1e12), "1e12"])
+def test_an_extension_is_a_number_of_any_type(tmp_path, tokens):
+    rows = LLAMA.format("", "", "")
+    reading = tables(tmp_path, rows, llms={"Llama-2-7b": {"extension_tokens": tokens}})
+    expected = bcl.training_flops(7e9, 2e12, float(tokens))
+    assert bcl.as_observations(reading)["compute"].values == pytest.approx([expected] * 2)
+    llms = {"Llama-2-7b": {"extension_tokens": "many"}}
+    message = refusal(SpecificationError, tables, tmp_path, rows, llms=llms)
+    assert "'Llama-2-7b' has extension_tokens='many', which is no number" in message
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [({"n_params": 6.48e9}, (6.48e9, 2e12)), ({"train_tokens": 3e12}, (7e9, 3e12))],
+)
+def test_what_is_stated_goes_before_the_registry(tmp_path, stated, expected):
+    ((name, value),) = stated.items()
+    by_user = tables(tmp_path, LLAMA.format("", "", ""), llms={"Llama-2-7b": stated})
+    by_table = tables(tmp_path, LLAMA.format(f",{name}", f",{value}", f",{value}"))
+    (other,) = {"n_params", "train_tokens"} - {name}
+    for reading in (by_user, by_table):
+        obs = bcl.as_observations(reading)
+        assert obs["compute"].values.tolist() == [bcl.training_flops(*expected)] * 2
+        assert (obs[name] == value).all()
+        assert any(f"as llama-2-7b: {other} " in note for note in reading.notes)
+
+
+def test_parameters_that_the_harness_counted_do_not_go_before_the_registry(tmp_path, results):
+    source, content = results
+    content["config"]["model_num_parameters"] = 6_738_415_616
+    content["model_name"] = "meta-llama/Llama-2-7b-hf"
+    file_of(source, content, tmp_path)
+    table = lm_eval(tmp_path, llms=None).table
+    assert (table["compute"] == bcl.model_compute("llama-2-7b")).all()
+    table = lm_eval(tmp_path, llms={"meta-llama/Llama-2-7b-hf": {"train_tokens": 3e12}}).table
+    assert (table["n_params"] == 6_738_415_616).all()
+    assert "compute" not in table
+
+
 def test_the_registry_is_asked_and_said_to_have_been(tmp_path, paper_file):
     name, content = paper_file
     for model in ("Llama-2-7b-hf", "Yarn-Llama-2-7b-8k", "Mistral-7B"):
@@ -776,6 +823,52 @@ def test_tables_one_below_the_other(tmp_path):
     assert "column `task` is missing" in refusal(
         FileFormatError, quietly, read_tables, tmp_path, **names
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [("context_window", (4096, 8192)), ("technique", ("none", "YaRN"))]
+)
+def test_a_blank_is_not_filled_where_the_rows_of_a_checkpoint_differ(tmp_path, column, values):
+    head = "compute,context_window,technique".replace(f"{column},", "").replace(f",{column}", "")
+    fixed = "1e22,none" if column == "context_window" else "1e22,4096"
+    text = f"task,llm,score,prompt_tokens,{head},{column}\n"
+    text += "".join(f"qa,Llama-2-7b,0.3,{90 + i},{fixed},{v}\n" for i, v in enumerate(values))
+    reading = tables(tmp_path, text + f"qa,Llama-2-7b,0.5,9000,{fixed},\n")
+    assert reading.table[column].isna().tolist() == [False, False, True]
+    assert f"{column} of Llama-2-7b" in refusal(ObservationError, bcl.as_observations, reading)
+
+
+def test_a_blank_has_the_one_value_of_its_checkpoint_and_that_is_said(tmp_path):
+    text = "task,llm,score,prompt_tokens,compute,context_window\n"
+    text += "qa,X,0.3,90,1e22,4096\nqa,X,0.4,900,,\n"
+    reading = tables(tmp_path, text)
+    assert bcl.as_observations(reading)["compute"].values.tolist() == [1e22] * 2
+    note = "Blanks of compute, context_window were filled, as in other rows of X."
+    assert note in reading.notes
+
+
+def test_compute_of_an_extension_is_that_of_its_rows(tmp_path):
+    text = LLAMA.format(",extension_tokens,context_window", ",0,4096", ",1e12,32768")
+    reading = tables(tmp_path, text)
+    expected = [bcl.training_flops(7e9, 2e12, further) for further in (0, 1e12)]
+    assert reading.table["compute"].tolist() == pytest.approx(expected)
+    message = refusal(ObservationError, bcl.as_observations, reading)
+    assert "a base extended to two windows is two" in message
+    text = LLAMA.format(",extension_tokens,context_window", ",,4096", ",1e12,32768")
+    reading = tables(tmp_path, text)
+    assert reading.table["compute"].isna().tolist() == [True, False]
+    assert "compute of Llama-2-7b" in refusal(ObservationError, bcl.as_observations, reading)
+
+
+def test_numbers_of_rows_do_not_keep_tables_apart(tmp_path):
+    frame = pd.DataFrame({"obs_id": [0, 1], "task": "qa", "llm": "Llama-2-7b", "score": 0.5})
+    for name in ("a.csv", "b.csv"):
+        frame.assign(prompt_tokens=90).to_csv(tmp_path / name, index=False)
+    reading = quietly(read_tables, tmp_path)
+    assert bcl.as_observations(reading).sizes["obs_id"] == 4
+    assert any("obs_id" in note for note in reading.notes)
+    kept = quietly(read_tables, tmp_path / "a.csv").table
+    assert kept["obs_id"].tolist() == [0, 1]
 
 
 # --- fuzzed inputs --------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +72,22 @@ def given(llms: LLMs) -> dict[str, dict[str, Any]]:
                 near = difflib.get_close_matches(str(variable), FIELDS, n=1)
                 meant = f" (did you mean {near[0]!r}?)" if near else ""
                 faults.append(f"{name!r} has {variable!r}{meant}.")
+        further = row.get("extension_tokens")
+        if not _blank(further) and _number(further) is None:
+            faults.append(f"{name!r} has extension_tokens={further!r}, which is no number.")
     if faults:
         lines = list(dict.fromkeys(faults))[:10]
         raise SpecificationError(
             f"{_named(llms)} cannot be used: {' '.join(lines)} {wording().form_of_llms(FIELDS)}"
         )
-    return {
+    known = {
         name: {variable: value for variable, value in row.items() if not _blank(value)}
         for name, row in zip(names, rows, strict=True)
     }
+    for row in known.values():
+        if "extension_tokens" in row:  # it is reckoned with, and may be text
+            row["extension_tokens"] = _number(row["extension_tokens"])
+    return known
 
 
 def _named(llms: LLMs) -> str:
@@ -93,17 +100,33 @@ def _blank(value: object) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and value != value)
 
 
-def described(
-    names: list[str], user: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]
-) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _number(value: object) -> float | None:
+    """A number of whatever type, or as text; None for what is none."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+
+
+def described[Key: Hashable](
+    names: Mapping[Key, str],
+    user: Mapping[str, Mapping[str, Any]],
+    found: Mapping[Key, Mapping[str, Any]],
+    counted: Mapping[str, float],
+) -> tuple[dict[Key, dict[str, Any]], list[str]]:
     """What is known of each checkpoint, and in sentences what came from elsewhere than the user.
 
     Parameters
     ----------
-    names : list of str
-        Checkpoints as the files call them.
-    user, found : dict
-        What the user and what the files say. The user has the last word.
+    names : dict
+        Checkpoint → its name in the files.
+    user : dict
+        What the user says, by name. The user has the last word.
+    found : dict
+        What the files state, by checkpoint. A NaN is stated by other rows, or in several ways: it
+        stays a blank, to be told as such.
+    counted : dict
+        Parameters that a harness counted, by name. The registry's compute goes before them.
 
     Returns
     -------
@@ -112,8 +135,11 @@ def described(
     """
     known, notes = {}, []
     models = list_models()
-    for name in names:
-        known[name] = row = {**found.get(name, {}), **user.get(name, {})}
+    for key, name in names.items():
+        stated = {**found.get(key, {}), **user.get(name, {})}
+        known[key] = row = {**stated}
+        if name in counted:
+            row.setdefault("n_params", counted[name])
         try:
             entry = find_model(name)
         except UnknownLabelError as error:
@@ -121,17 +147,7 @@ def described(
                 notes.append(str(error))
             continue
         registered = models.loc[entry]
-        taken = []
-        if not has_compute(row) and not _blank(registered["compute"]):
-            # Not n_params: 6·N·D of the registry is the figure that has a source.
-            row.pop("n_params", None)
-            row["compute"] = float(registered["compute"])
-            taken.append(f"compute {registered['compute']:.3g} FLOP")
-            further = row.get("extension_tokens")
-            if isinstance(further, int | float) and 0 < further < math.inf:
-                # It was trained on more than what the registry knows of.
-                row["compute"] += 6.0 * float(registered["n_params"]) * further
-                taken[-1] += f" and that of {further:.3g} extension tokens"
+        taken = [] if has_compute(row) else _add_compute(row, stated, registered)
         if "context_window" not in row and not _blank(registered["context_window"]):
             row["context_window"] = float(registered["context_window"])
             taken.append(f"context_window {registered['context_window']:.0f}")
@@ -140,11 +156,35 @@ def described(
             taken.append(f"family {registered['family']}")
         if taken:
             notes.append(f"From the compute registry, as {entry}: {', '.join(taken)} of {name}.")
-    surplus = [name for name in user if name not in names]
+    surplus = [name for name in user if name not in names.values()]
     if surplus:
         argument = wording().argument("llms")
         notes.append(f"{argument} names what no file holds: {', '.join(surplus)}.")
-    return known, notes
+    return known, list(dict.fromkeys(notes))
+
+
+def _add_compute(
+    row: dict[str, Any], stated: Mapping[str, Any], registered: pd.Series
+) -> list[str]:
+    """Add to a checkpoint without compute what the registry has of it, and say what that was."""
+    further = _number(row.get("extension_tokens", 0.0))
+    if _blank(registered["compute"]) or further != further:
+        return []
+    parts = {"n_params", "train_tokens"}
+    if parts & set(stated):
+        # Whoever states one of the two means another figure than the registry's 6·N·D.
+        (other,) = parts - set(stated)
+        row[other] = float(registered[other])
+        return [f"{other} {registered[other]:.3g}"]
+    # Not n_params as counted: 6·N·D of the registry is the figure that has a source.
+    row.pop("n_params", None)
+    row["compute"] = float(registered["compute"])
+    taken = f"compute {registered['compute']:.3g} FLOP"
+    if further is not None and 0 < further < math.inf:
+        # It was trained on more than what the registry knows of.
+        row["compute"] += 6.0 * float(registered["n_params"]) * further
+        taken += f" and that of {further:.3g} extension tokens"
+    return [taken]
 
 
 def has_compute(row: Mapping[str, Any]) -> bool:

@@ -129,8 +129,10 @@ def read_lm_eval(
     notes = scores.settle()
     evaluations = [one for one in found if one is not None]
     kept, more = _cells.without_repeats(evaluations, repeats)
-    sizes = {run.llm: {"n_params": float(run.n_params)} for run in runs if run.n_params}
-    table, from_registry = assembled(_cells.table_of(kept, labels), llms, chance, sources, sizes)
+    sizes = {run.llm: float(run.n_params) for run in runs if run.n_params}
+    table, from_registry = assembled(
+        _cells.table_of(kept, labels), llms, chance, sources, n_params=sizes
+    )
     notes += [*more, *from_registry, *_notes(runs, wanted, labels, jobs)]
     n_files = len(runs) + sum(job.log is not None for job in jobs)
     advice = {"prompt_tokens": f"{_TEXT} {wording().count_tokens()}"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,9 +187,14 @@ def assembled(
     llms: _llms.LLMs,
     chance: Mapping[str, float] | None,
     files: Sequence[str],
-    found: Mapping[str, Mapping[str, Any]] | None = None,
+    found: Mapping[Hashable, Mapping[str, Any]] | None = None,
+    checkpoint: pd.Series | None = None,
+    n_params: Mapping[str, float] | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Add to the cells what is known of their checkpoints and by whom, and chance levels.
+
+    `found` is what the files state of each checkpoint, `checkpoint` which one a row is of (by
+    default, its ``llm``), and `n_params` what a harness counted, by ``llm``.
 
     Raises
     ------
@@ -206,13 +211,12 @@ def assembled(
         blank = pd.Series(np.nan, index=table.index)
         theirs = table["task"].map(guessed)
         table = table.assign(chance=theirs.where(theirs.notna(), table.get("chance", blank)))
-    user = _llms.given(llms)
-    names = table["llm"].drop_duplicates().tolist()
-    files = {name: dict(row) for name, row in (found or {}).items()}
-    known, notes = _llms.described(names, user, files)
+    of_row = table["llm"] if checkpoint is None else checkpoint
+    names = dict(zip(of_row, table["llm"], strict=True))
+    known, notes = _llms.described(names, _llms.given(llms), found or {}, n_params or {})
     columns = {}
     for variable in _llms.FIELDS:
-        values = table["llm"].map(lambda name, v=variable: known[name].get(v, np.nan))
+        values = of_row.map(lambda key, v=variable: known[key].get(v, np.nan))
         if values.notna().any():
             columns[variable] = values
     return table.assign(**columns), notes

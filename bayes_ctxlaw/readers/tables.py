@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,6 +16,7 @@ from bayes_ctxlaw.observations import check_mapping, text_columns
 from bayes_ctxlaw.readers import _json, _llms
 from bayes_ctxlaw.readers._files import Folder
 from bayes_ctxlaw.readers.reading import Reading, assembled
+from bayes_ctxlaw.schema import OBS_DIM
 
 FORMAT = "table"
 
@@ -34,7 +37,8 @@ def read_tables(
     path : path
         A folder, read with all folders in it, or one CSV or Parquet file.
     llms, chance, on_error, progressbar
-        As in `read_context_scaling`. A variable that the table has itself stays as it is there.
+        As in `read_context_scaling`. A variable that the table has itself stays as it is there; a
+        blank has the value of other rows of the same checkpoint, if that is one.
     **column_names : str
         Canonical name = name of the column, as in `as_observations`.
 
@@ -90,13 +94,56 @@ def read_tables(
 
     frames = folder.each(read, folder.paths, "files")
     folder.settle(len(frames))
+    notes = []
+    if len(frames) > 1 and any(OBS_DIM in frame for frame in frames):
+        # It is the number of a row in its own file.
+        frames = [frame.drop(columns=OBS_DIM, errors="ignore") for frame in frames]
+        notes.append(f"The column {OBS_DIM}, which numbers the rows of each file, was left out.")
     table = pd.concat(frames, ignore_index=True)
-    own = [name for name in _llms.FIELDS if name in table]
-    found = {
-        str(llm): rows[own].dropna(axis="columns", how="all").bfill().iloc[0].to_dict()
-        for llm, rows in table.groupby("llm", sort=False)
-    }
-    described, notes = assembled(table, llms, chance, folder.read, found)
-    for name in own:  # what a table says of its own rows is not overruled
+    found, checkpoint = _stated(table)
+    described, more = assembled(table, llms, chance, folder.read, found, checkpoint)
+    for name in (name for name in _llms.FIELDS if name in table):
+        # What a table says of its own rows is not overruled.
         described[name] = table[name].where(table[name].notna(), described[name])
+    notes += more + _filled(table, described, checkpoint)
     return Reading(described, FORMAT, len(frames), notes, folder.faults, files=folder.read)
+
+
+def _stated(table: pd.DataFrame) -> tuple[dict[Hashable, dict[str, Any]], pd.Series]:
+    """What the rows state of each checkpoint, and which one each row is of.
+
+    One name with several extensions is several checkpoints. What the rows of a checkpoint state in
+    several ways is NaN, and so is an extension that only other rows of its name state.
+    """
+    own = [name for name in _llms.FIELDS if name in table]
+    by = [table["llm"]]
+    if "extension_tokens" in own:
+        by.append(table["extension_tokens"].astype(str))
+    checkpoint = table.groupby(by, sort=False, dropna=False).ngroup()
+    found: dict[Hashable, dict[str, Any]] = {}
+    for _, of_name in table.groupby("llm", sort=False):
+        elsewhere = {name for name in own if of_name[name].notna().any()}
+        for key, rows in of_name.groupby(checkpoint, sort=False):
+            values = {name: rows[name].dropna() for name in elsewhere}
+            found[key] = {
+                name: stated.iloc[0] if stated.astype(str).nunique() == 1 else math.nan
+                for name, stated in values.items()
+            }
+    return found, checkpoint
+
+
+def _filled(table: pd.DataFrame, described: pd.DataFrame, checkpoint: pd.Series) -> list[str]:
+    """Say where a blank has what the other rows of its checkpoint state."""
+    notes = []
+    for llm, rows in table.groupby("llm", sort=False):
+        names = [
+            name
+            for name in (name for name in _llms.FIELDS if name in table)
+            for _, column in rows[name].groupby(checkpoint, sort=False)
+            if column.isna().any() and column.notna().any()
+            if described.loc[column.index, name].notna().all()
+        ]
+        if names:
+            filled = ", ".join(dict.fromkeys(names))
+            notes.append(f"Blanks of {filled} were filled, as in other rows of {llm}.")
+    return notes
