@@ -249,6 +249,202 @@ def test_mutual_information_asks_twice_for_every_choice(tmp_path, results):
         assert found[name] == expected[name]
 
 
+RULER_AT = {4096: [1.0, 1.0, 0.0, 1.0], 16384: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]}
+
+
+def ruler(folder, at=None, *, name="m", task="niah", log=True, time="2025-05-01T10-00-00.1"):
+    """A run of one task of RULER as lm-eval writes it: one metric for each prompt length."""
+    at = RULER_AT if at is None else at
+    values = {f"{n},none": float(np.mean(found)) if found else -1 for n, found in at.items()}
+    lines = []
+    for n, found in at.items():
+        for value in found:
+            # -1 stands for "of another length" under the default length, others are absent.
+            line = {"4096": -1.0, str(n): value, "doc_id": len(lines), "filter": "none"}
+            lines.append(line | {"arguments": {"gen_args_0": {"arg_0": "w " * (n // 64)}}})
+    content = {
+        "results": {task: values | {f"{n}_stderr,none": "N/A" for n in at}},
+        "group_subtasks": {task: []},
+        "n-shot": {task: 0},
+        "higher_is_better": {task: {str(n): True for n in at}},
+        "n-samples": {task: {"original": len(lines), "effective": len(lines)}},
+        "config": {"model_args": f"pretrained={name}"},
+        "model_name": name,
+    }
+    file_of(f"results_{time}.json", content, folder)
+    if log:
+        file_of(f"samples_{task}_{time}.jsonl", "\n".join(map(json.dumps, lines)), folder)
+
+
+def test_each_prompt_length_of_ruler_is_a_cell_with_its_own_items(tmp_path):
+    ruler(tmp_path)
+    llms = {"m": {"compute": 1e22, "context_window": 32768}}
+    reading = quietly(read_lm_eval, tmp_path, count_tokens=words, llms=llms)
+    columns = ["seq_length", "score", "n_items", "n_correct", "prompt_tokens", "prompt_tokens_sd"]
+    expected = [[4096, 0.75, 4, 3, 64, 0], [16384, 1 / 6, 6, 1, 256, 0]]
+    np.testing.assert_allclose(reading.table[columns].to_numpy(dtype=float), expected)
+    assert "One cell for each prompt length: niah." in reading.notes
+    assert bcl.as_observations(reading)["seq_length"].values.tolist() == [4096, 16384]
+    one = quietly(read_lm_eval, tmp_path, count_tokens=words, metric="16384").table
+    assert one[columns].to_numpy(dtype=float).tolist() == [pytest.approx(expected[1])]
+    both = quietly(read_lm_eval, tmp_path, metric=["acc", "4096", "16384,none"]).table
+    assert both["seq_length"].tolist() == [4096, 16384]
+    # What is preferred of alternatives is no word on lengths; what is said of a task is.
+    assert len(quietly(read_lm_eval, tmp_path, metric="acc").table) == 2
+    message = refusal(SpecificationError, quietly, read_lm_eval, tmp_path, metric={"niah": "acc"})
+    assert "niah has no 'acc'; it has 4096,none and 16384,none." in message
+    assert "niah has no '8192'" in refusal(
+        SpecificationError, quietly, read_lm_eval, tmp_path, metric="8192"
+    )
+
+
+def test_lengths_of_ruler_are_pooled_and_repeated_length_by_length(tmp_path):
+    ruler(tmp_path / "a")
+    ruler(tmp_path / "b", {4096: [0.0] * 4, 16384: [0.0] * 6}, task="vt")
+    label = {"niah": "all", "vt": "all"}
+    table = quietly(read_lm_eval, tmp_path, tasks=label).table
+    assert table[["seq_length", "n_items", "n_correct"]].values.tolist() == [
+        [4096, 8, 3],
+        [16384, 12, 1],
+    ]
+    ruler(tmp_path / "c", {8192: [1.0]}, time="2025-05-02T10-00-00.1")
+    assert len(quietly(read_lm_eval, tmp_path).table) == 5
+    ruler(tmp_path / "d", {4096: [1.0]}, time="2025-05-03T10-00-00.1")
+    assert "1 evaluations" in refusal(ObservationError, quietly, read_lm_eval, tmp_path)
+    latest = quietly(read_lm_eval, tmp_path, repeats="latest").table.query("task == 'niah'")
+    assert latest[["seq_length", "score"]].values.tolist() == [
+        [4096, 1.0],
+        [8192, 1.0],
+        [16384, pytest.approx(1 / 6)],
+    ]
+
+
+def test_without_a_log_the_items_of_one_length_are_unknown(tmp_path):
+    ruler(tmp_path, log=False)
+    reading = quietly(read_lm_eval, tmp_path)
+    assert reading.table["score"].tolist() == [0.75, pytest.approx(1 / 6)]
+    assert reading.unknown["n_items"] == reading.unknown["prompt_tokens"] == ["m"]
+    assert any("count those of all lengths: niah." in note for note in reading.notes)
+
+
+def test_lengths_of_ruler_without_items_are_left_out_and_said(tmp_path):
+    ruler(tmp_path, {4096: [], 8192: [1.0, 0.0]}, log=False)
+    reading = quietly(read_lm_eval, tmp_path)
+    # All items are of the one length there is.
+    assert reading.table[["seq_length", "score", "n_items"]].values.tolist() == [[8192, 0.5, 2]]
+    assert "Lengths without items were left out: 4096 of niah." in reading.notes
+    message = refusal(ObservationError, quietly, read_lm_eval, tmp_path, metric="4096")
+    assert "niah: 4096,none = -1 is outside [0, 1]" in message
+
+
+def test_a_log_of_lengths_must_agree_with_its_results(tmp_path):
+    ruler(tmp_path)
+    log = next(tmp_path.glob("*.jsonl"))
+    lines = log.read_text().splitlines()
+    changed = json.loads(lines[-1]) | {"16384": 1.0}
+    log.write_text("\n".join([*lines[:-1], json.dumps(changed)]))
+    message = refusal(FileFormatError, quietly, read_lm_eval, tmp_path)
+    assert "its 6 items average 0.333333 under key `16384`" in message
+    log.write_text("\n".join(lines[:-1]))
+    message = refusal(FileFormatError, quietly, read_lm_eval, tmp_path)
+    assert "it holds 9 items whose `filter` is 'none'" in message
+
+
+def one_task(folder, samples=(), *, config=None, run=None, **top):
+    """A run of one task, ``qa``, as lm-eval writes it."""
+    content = {
+        "results": {"qa": {"acc,none": 0.5}},
+        "configs": {"qa": config or {}},
+        "config": run or {"model_args": "pretrained=m"},
+        "model_name": "m",
+    }
+    file_of("results_2025-05-01T10-00-00.1.json", content | top, folder)
+    if samples:
+        text = "\n".join(map(json.dumps, samples))
+        file_of("samples_qa_2025-05-01T10-00-00.1.jsonl", text, folder)
+
+
+def test_chance_of_graded_items_is_unknown(tmp_path):
+    asked = {f"gen_args_{k}": {"arg_0": "q", "arg_1": " a"} for k in range(4)}
+    config = {"output_type": "multiple_choice"}
+    items = [
+        {"doc_id": i, "filter": "none", "arguments": asked, "acc": acc}
+        for i, acc in enumerate([0.25, 0.75])
+    ]
+    one_task(tmp_path, items, config=config)  # as truthfulqa_mc2: several choices are right
+    assert quietly(read_lm_eval, tmp_path).unknown["chance"] == ["qa"]
+    counted = [item | {"acc": float(i)} for i, item in enumerate(items)]
+    one_task(tmp_path, counted, config=config)
+    assert quietly(read_lm_eval, tmp_path).table["chance"].tolist() == [0.25]
+
+
+def test_prompts_that_are_chats_are_counted_by_what_is_said(tmp_path):
+    said = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "one two"}]
+    contexts = [[json.dumps(said)], ["one two three"], "one"]
+    items = [
+        {"doc_id": i, "filter": "none", "acc": i % 2, "arguments": [[context, {}]]}
+        for i, context in enumerate([*contexts, "one two"])
+    ]
+    one_task(tmp_path, items)
+    reading = quietly(read_lm_eval, tmp_path, count_tokens=words)
+    assert reading.table["prompt_tokens"].tolist() == [np.mean([4, 3, 1, 2])]
+    assert any(note.startswith("1 prompts are chats") for note in reading.notes)
+    items[0]["arguments"] = [[[json.dumps([{"role": "user", "content": [{"type": "image"}]}])]]]
+    one_task(tmp_path, items)
+    message = refusal(FileFormatError, quietly, read_lm_eval, tmp_path, count_tokens=words)
+    assert "key `line 1.arguments.0.0`" in message
+    assert "the `content` of each a text" in message
+
+
+def test_groups_are_left_out_where_the_file_does_not_say_what_they_hold(tmp_path):
+    """As the harness wrote until 0.4.2: `groups`, and no `group_subtasks`."""
+    score = {"acc,none": 0.5}
+    results = {name: score for name in ("mmlu", "mmlu_humanities", "mmlu_law")}
+    groups = {name: score for name in ("mmlu", "mmlu_humanities")}
+    one_task(tmp_path, results=results, groups=groups)
+    reading = quietly(read_lm_eval, tmp_path)
+    assert reading.table["task"].tolist() == ["mmlu_law"]
+    note = "Groups were left out, their tasks being there: mmlu, mmlu_humanities."
+    assert note in reading.notes
+    named = quietly(read_lm_eval, tmp_path, tasks=["mmlu"])
+    assert named.table["task"].tolist() == ["mmlu"]
+    assert any("do not say which tasks are in a group" in note for note in named.notes)
+
+
+def test_a_run_without_a_model_name_has_that_of_its_arguments(tmp_path):
+    one_task(tmp_path, model_name="")
+    assert quietly(read_lm_eval, tmp_path).table["llm"].tolist() == ["m"]
+
+
+def test_where_the_harness_cut_is_said_of_every_run(tmp_path):
+    for n in (4096, 32768):
+        arguments = {"model_args": f"pretrained=m,max_length={n}"}
+        one_task(tmp_path / str(n), max_length=n, run=arguments)
+    cut = next(n for n in quietly(read_lm_eval, tmp_path).notes if "cut prompts of m" in n)
+    for n in (4096, 32768):
+        assert f"{n} tokens ({n}/results_2025-05-01T10-00-00.1.json)" in cut
+    assert "Is one of them its context_window?" in cut
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"chat_template_sha": "ab12"},
+        {"system_instruction_sha": "ab12"},
+        {"fewshot_as_multiturn": True},
+        {"run": {"model_args": "pretrained=m", "gen_kwargs": {"temperature": 1}}},
+    ],
+)
+def test_runs_asked_in_other_ways_are_not_repeats(tmp_path, setting):
+    one_task(tmp_path / "a")
+    one_task(tmp_path / "b", **setting)
+    reading = quietly(read_lm_eval, tmp_path)
+    assert len(reading.table) == 2
+    (name,) = set(setting) - {"run"} or {"gen_kwargs"}
+    assert reading.table[name].notna().sum() == 1
+    assert any("2 sets of arguments" in n and f"differ in {name}." in n for n in reading.notes)
+
+
 def test_a_group_is_its_tasks_pooled_and_counts_once():
     metric = {"metric": "acc", "llms": LLMS}
     names = ["sums", "sums_small", "sums_large"]
@@ -589,7 +785,7 @@ def test_a_run_again_is_refused_or_the_last_one_taken(tmp_path, results):
     file_of(later, content, tmp_path)
     apart = lm_eval(tmp_path)
     assert len(apart.table) == 6
-    assert any("2 sets of model arguments" in note for note in apart.notes)
+    assert any("2 sets of arguments" in n and "in model_args." in n for n in apart.notes)
 
 
 # --- broken files ---------------------------------------------------------------------------------

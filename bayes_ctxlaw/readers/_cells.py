@@ -200,9 +200,9 @@ def table_of(evaluations: list[Evaluation], labels: dict[str, str] | None) -> pd
         # A graded score that happens to be whole in one cell is still not a count.
         counted[task] = counted.get(task, True) and one.n_correct is not None
     table = pd.DataFrame([_row(key[0], parts, counted[key[0]]) for key, parts in cells.items()])
-    order = [c for c in ("task", "llm", "shots", "seed", "source") if c in table]
+    order = [c for c in ("task", "llm", "shots", "seed", "seq_length", "source") if c in table]
     table = table.sort_values(order, ignore_index=True, na_position="first")
-    whole = [c for c in ("shots", "seed") if c in table and table[c].notna().all()]
+    whole = [c for c in ("shots", "seed", "seq_length") if c in table and table[c].notna().all()]
     table = table.astype(dict.fromkeys(whole, np.int64))
     return table.drop(columns=[c for c in table if table[c].isna().all()])
 

@@ -15,8 +15,20 @@ from bayes_ctxlaw.readers import _json
 TIME = re.compile(r"_(\d{4}-\d\d-\d\dT[\d.-]+?)\.jsonl?$")
 """The time in the name of a results file, and of the logs that belong to it."""
 
+_LENGTH = re.compile(r"[1-9][0-9]{1,11}")
+# What else of a run changes what a model is asked, by where it stands.
+_SETTINGS = {
+    "config": ("gen_kwargs",),
+    "": ("chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn"),
+}
 # Model arguments that name the model, in the harness's own order; without one it draws a name.
 _NAMING = ("peft", "delta", "pretrained", "model", "path", "engine")
+
+
+def length_of(metric: str) -> int | None:
+    """The prompt length whose items a metric is of, as RULER names its metrics; or None."""
+    name = metric.partition(",")[0]
+    return int(name) if _LENGTH.fullmatch(name) else None
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,16 @@ class Task:
         """Names of the metrics, each with its filter."""
         return [k for k in self.values if "," in k and not k.split(",")[0].endswith("_stderr")]
 
+    def has_items(self, metric: str) -> bool:
+        """Whether a metric has a value; a prompt length without items has -1."""
+        value = self.values.get(metric, None)
+        return value is not None and (length_of(metric) is None or value != -1)
+
+    def items_of(self, metric: str) -> int | None:
+        """Number of items behind a metric; unknown if only that of all lengths is."""
+        lengths = {length_of(m) for m in self.metrics() if self.has_items(m)}
+        return None if length_of(metric) and len(lengths) > 1 else self.n_items
+
     def stderr(self, metric: str) -> float | None:
         """The standard error of a metric, if there is one."""
         name, _, filtered = metric.partition(",")
@@ -64,14 +86,24 @@ class Task:
 
 @dataclass(frozen=True)
 class Run:
-    """One results file."""
+    """One results file.
+
+    Attributes
+    ----------
+    groups : dict of str to list of str
+    opaque : set of str
+        Groups of which the file does not say what they hold.
+    settings : dict of str to str
+        Arguments of the run, among them those of the model; other ones, another evaluation.
+    """
 
     path: Path
     source: str
     llm: str
     tasks: dict[str, Task]
     groups: dict[str, list[str]]
-    model_args: str
+    opaque: set[str]
+    settings: dict[str, str]
     seed: int | None
     time: str
     n_params: float | None
@@ -96,7 +128,9 @@ class Run:
     @cached_property
     def leaves(self) -> list[str]:
         """The tasks that hold their own items; a group whose tasks are absent is one."""
-        return [n for n in self.tasks if not (self.below(n) - {n}) & set(self.tasks)]
+        there = set(self.tasks)
+        groups = self.opaque if self.opaque < there else set()
+        return [n for n in self.tasks if n not in groups and not (self.below(n) - {n}) & there]
 
 
 def read_run(path: Path, source: str) -> Run:
@@ -121,7 +155,8 @@ def read_run(path: Path, source: str) -> Run:
                 f"key `{inside.key(name)}` is {_json.show(listed)}; allowed: a list of names."
             )
         groups[name] = listed
-    names = set(groups) | set(top.fields("groups", optional=True).value)
+    named_groups = set(top.fields("groups", optional=True).value)
+    names = set(groups) | named_groups
     tasks = {
         _json.as_text(name, "results"): _task(
             top, results, name, bool(groups.get(name, name in names))
@@ -141,7 +176,9 @@ def read_run(path: Path, source: str) -> Run:
         llm=_model_name(top, config, named),
         tasks=tasks,
         groups=groups,
-        model_args=_as_label(arguments),
+        # Until 0.4.2 the harness named the groups, and not their tasks.
+        opaque=set() if "group_subtasks" in top else named_groups & set(tasks),
+        settings=_settings(top, config, arguments),
         seed=_optional(config, "fewshot_seed"),
         time=found[1] if found else "",
         n_params=_optional(config, "model_num_parameters", -1),
@@ -214,13 +251,23 @@ def _name_in(arguments: str | dict[str, Any] | None) -> str | None:
 
 def _model_name(top: _json.Fields, config: _json.Fields, named: str | None) -> str:
     """What the harness calls the model; before it did so, what the arguments do."""
-    if top.get("model_name", None) is not None:
+    if top.get("model_name", None) not in (None, ""):
         return top.text("model_name")
     return config.text("model") if named is None else _json.as_text(named, "config.model_args")
 
 
-def _as_label(arguments: str | dict[str, Any] | None) -> str:
-    """The arguments as text that any file can hold."""
-    if isinstance(arguments, str):
-        return arguments.encode("utf-8", "backslashreplace").decode()
-    return json.dumps(arguments, sort_keys=True) if arguments else ""
+def _settings(
+    top: _json.Fields, config: _json.Fields, arguments: str | dict[str, Any] | None
+) -> dict[str, str]:
+    """What tells the run from others of the same model, as labels; what is not set is left out."""
+    found: dict[str, Any] = {"model_args": arguments}
+    for where, keys in _SETTINGS.items():
+        found |= {key: (config if where else top).get(key, None) for key in keys}
+    return {key: _as_label(value) for key, value in found.items() if value}
+
+
+def _as_label(value: Any) -> str:
+    """An argument as text that any file can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return json.dumps(value, sort_keys=True)

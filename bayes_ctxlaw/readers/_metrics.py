@@ -61,8 +61,13 @@ class Candidates:
         return f" {'; '.join(parts)}." if parts else ""
 
 
-def choose(wanted: Choice, tasks: Candidates, short: Callable[[str], str]) -> dict[str, str]:
-    """The metric of every task, by its full name.
+def choose(
+    wanted: Choice,
+    tasks: Candidates,
+    short: Callable[[str], str],
+    joint: Callable[[str], bool] = lambda metric: False,
+) -> dict[str, list[str]]:
+    """The metrics of every task, by their full names: one, or several that do not compete.
 
     Parameters
     ----------
@@ -71,6 +76,9 @@ def choose(wanted: Choice, tasks: Candidates, short: Callable[[str], str]) -> di
     tasks : Candidates
     short : callable
         Full name → the name without filter or scorer, which may be given instead.
+    joint : callable
+        Full name → whether the metric is one of several parts of a score, such as one prompt
+        length. Of these, all that are named are taken; where none is, all there are.
 
     Raises
     ------
@@ -83,9 +91,15 @@ def choose(wanted: Choice, tasks: Candidates, short: Callable[[str], str]) -> di
         preferences = [asked] if isinstance(asked, str) else list(asked or [])
         found = [[m for m in there if p in (m, short(m))] for p in preferences]
         fitting = next((f for f in found if f), []) if preferences else list(there)
+        parts = [m for m in there if joint(m)]
+        if parts and fitting and joint(fitting[0]) and preferences:
+            fitting = [m for m in parts if any(m in f for f in found)]
+        elif not fitting and not isinstance(wanted, Mapping) and not any(map(joint, preferences)):
+            fitting = parts  # what is preferred of other tasks' alternatives is no word on these
         example |= dict.fromkeys((fitting or there)[:1])
-        if len(fitting) == 1:
-            chosen[task] = fitting[0]
+        distinct = len(set(map(short, fitting))) == len(fitting)
+        if len(fitting) == 1 or (fitting and all(map(joint, fitting)) and distinct):
+            chosen[task] = fitting
         elif not there:
             faults.append(f"{task} has no metric.{tasks.where(task)}")
         elif fitting:

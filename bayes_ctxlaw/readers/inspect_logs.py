@@ -93,7 +93,7 @@ def read_inspect(
     wanted = [log for log in logs if labels is None or log.task in labels]
     said = _check_shots(wanted, shots, sources)
     candidates = _metrics.Candidates((g.task, folder.name(g.path), g.metrics) for g in wanted)
-    metrics = _metrics.choose(metric, candidates, short)
+    metrics = {task: m for task, (m,) in _metrics.choose(metric, candidates, short).items()}
     found = folder.each(
         lambda log: log.evaluation(metrics[log.task], scores, folder.name(log.path)),
         wanted,

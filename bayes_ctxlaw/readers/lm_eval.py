@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.readers import _cells, _llms, _lm_eval_samples, _metrics
-from bayes_ctxlaw.readers._cells import Evaluation
 from bayes_ctxlaw.readers._files import Folder
-from bayes_ctxlaw.readers._lm_eval_results import Run, Task, read_run
-from bayes_ctxlaw.readers._lm_eval_samples import CountTokens, read_log
+from bayes_ctxlaw.readers._lm_eval_jobs import Job, notes_of, short
+from bayes_ctxlaw.readers._lm_eval_results import Run, length_of, read_run
+from bayes_ctxlaw.readers._lm_eval_samples import CountTokens
 from bayes_ctxlaw.readers.reading import Reading, assembled
 
 FORMAT = "lm-eval"
@@ -51,16 +51,18 @@ def read_lm_eval(
     metric : str, list of str or dict, optional
         Which metric is the score, as ``"acc_norm"`` or, with its filter,
         ``"exact_match,strict-match"``; several in order of preference; or either by task. Needed
-        where a task has more than one.
+        where a task has more than one. The metrics of RULER are prompt lengths, and not
+        alternatives: all that are named are read, and all there are where none is.
     convert : dict of str to callable, optional
         Metric → function of its value that gives a score in [0, 1], higher being better. Needed for
         metrics that are not such a score themselves: percentages, perplexities.
     count_tokens : callable, or dict of str to callable, optional
         Text → number of its tokens; by the name of the model where tokenizers differ. The logs hold
-        prompts as text, so without it ``prompt_tokens`` is unknown.
+        prompts as text, so without it ``prompt_tokens`` is unknown. Of a chat it is given what the
+        messages say, one below the other.
     repeats : {"raise", "latest", "keep"}
-        What to do where the same was evaluated again. Runs with other seeds or other model
-        arguments are replicates.
+        What to do where the same was evaluated again. Runs with other seeds, model arguments,
+        generation arguments, chat templates or system instructions are replicates.
     chance, on_error, progressbar
         As in `read_context_scaling`.
 
@@ -71,8 +73,10 @@ def read_lm_eval(
         aggregate; ``n_items`` its effective number of samples, held against the log where there is
         one; ``n_correct`` the items right where the log has only right and wrong ones. ``chance``
         is the mean of one over the number of choices, for accuracies of multiple choice tasks whose
-        choices are in the log or the configuration. ``shots``, ``stderr``, ``model_args`` and, as
-        ``seed``, the seed of the demonstrations are carried along.
+        choices are in the log or the configuration, and whose items are right or wrong. ``shots``,
+        ``stderr``, ``model_args`` and what else was set of the run, and, as ``seed``, the seed of
+        the demonstrations are carried along. A task of RULER has a row for each prompt length,
+        ``seq_length``, with the items of that length; without a log their number is unknown.
 
     Raises
     ------
@@ -108,7 +112,7 @@ def read_lm_eval(
     >>> folder.cleanup()
     """
     labels = _cells.chosen(tasks)
-    scores = _metrics.Scores(convert, _short)
+    scores = _metrics.Scores(convert, short)
     counter = _lm_eval_samples.counters(count_tokens)
     folder = Folder(path, (".json", ".jsonl"), on_error, progressbar)
     results = [p for p in folder.paths if p.suffix.casefold() == ".json"]
@@ -120,27 +124,23 @@ def read_lm_eval(
     _cells.check_names(labels, {task for run in runs for task in run.tasks}, sources)
     wanted = [(run, run.tasks[name]) for run in runs for name in _wanted(run, labels)]
     candidates = _metrics.Candidates((t.name, run.source, t.metrics()) for run, t in wanted)
-    metrics = _metrics.choose(metric, candidates, _short)
-    jobs = [_Job(run, task, metrics[task.name], logs) for run, task in wanted]
+    metrics = _metrics.choose(metric, candidates, short, lambda m: length_of(m) is not None)
+    jobs = [Job(run, task, metrics[task.name], logs) for run, task in wanted]
     found = folder.each(
-        lambda job: job.evaluation(scores, counter(job.run.llm)), jobs, "tasks", lambda j: j.path
+        lambda job: job.evaluations(scores, counter(job.run.llm)), jobs, "tasks", lambda j: j.path
     )
     folder.settle(len(found))
     notes = scores.settle()
-    evaluations = [one for one in found if one is not None]
+    evaluations = [one for of_job in found for one in of_job]
     kept, more = _cells.without_repeats(evaluations, repeats)
     sizes = {run.llm: float(run.n_params) for run in runs if run.n_params}
     table, from_registry = assembled(
         _cells.table_of(kept, labels), llms, chance, sources, n_params=sizes
     )
-    notes += [*more, *from_registry, *_notes(runs, wanted, labels, jobs)]
+    notes += [*more, *from_registry, *notes_of(runs, wanted, labels, jobs)]
     n_files = len(runs) + sum(job.log is not None for job in jobs)
     advice = {"prompt_tokens": f"{_TEXT} {wording().count_tokens()}"}
     return Reading(table, FORMAT, n_files, notes, folder.faults, advice, sources)
-
-
-def _short(metric: str) -> str:
-    return metric.partition(",")[0]
 
 
 def _logs(folder: Folder, runs: list[Run]) -> set[Path]:
@@ -169,97 +169,3 @@ def _wanted(run: Run, labels: dict[str, str] | None) -> list[str]:
             f"inside it in {run.source}: its items would count twice. Name one of the two."
         )
     return names
-
-
-class _Job:
-    """One task of one run, with its log if there is one."""
-
-    def __init__(self, run: Run, task: Task, metric: str, logs: set[Path]) -> None:
-        self.run, self.task, self.metric = run, task, metric
-        log = run.log(task.name)
-        self.log = log if log in logs else None
-        self.path = self.log or run.path
-        self.n_longer = 0
-
-    def evaluation(
-        self, scores: _metrics.Scores, count: Callable[[str], int] | None
-    ) -> Evaluation | None:
-        """Read the log, and put together what is known."""
-        run, task, metric = self.run, self.task, self.metric
-        value = task.values.number(metric)
-        where = f"{run.source}, {task.name}"
-        score = scores.score(where, metric, value, task.higher.get(_short(metric)))
-        if score is None:
-            return None
-        stderr = task.stderr(metric)
-        n_items, n_correct, prompts = task.n_items, None, None
-        guess = task.multiple_choice and task.n_choices and _short(metric).startswith("acc")
-        chance = 1 / task.n_choices if guess else None
-        if self.log:
-            log = read_log(self.log, task, metric, count, run.max_length)
-            n_items, n_correct, prompts = log.n_items, log.n_correct, log.prompts
-            chance, self.n_longer = log.chance, log.n_longer
-        if score != value:  # converted: no longer shares of items
-            n_correct = chance = stderr = None
-        return Evaluation(
-            name=task.name,
-            llm=run.llm,
-            metric=metric,
-            score=score,
-            source=run.source,
-            n_items=n_items,
-            n_correct=n_correct,
-            prompts=prompts,
-            chance=chance,
-            stderr=stderr,
-            shots=task.shots,
-            seed=run.seed,
-            extra={"model_args": run.model_args} if run.model_args else {},
-            time=run.time,
-        )
-
-
-def _notes(
-    runs: list[Run],
-    wanted: list[tuple[Run, Task]],
-    labels: dict[str, str] | None,
-    jobs: list[_Job],
-) -> list[str]:
-    """What a user should know of how the files were read."""
-    notes = []
-    groups = sorted({n for run in runs for n in run.tasks if n not in run.leaves})
-    if groups and labels is None:
-        notes.append(f"Groups were left out, their tasks being there: {', '.join(groups)}.")
-    if labels is not None:
-        others = {n for run in runs for n in run.leaves} - set(labels)
-        inside = {n for run in runs for name in labels for n in run.below(name)}
-        if others - inside:
-            left = ", ".join(sorted(others - inside))
-            notes.append(f"Left out, as {wording().argument('tasks')} says: {left}.")
-    drawn = sorted({run.llm for run in runs if run.drawn_name})
-    if drawn:
-        notes.append(
-            f"Model arguments without a name; the harness made one up: {', '.join(drawn)}."
-        )
-    arguments: dict[str, set[str]] = {}
-    for run in runs:
-        arguments.setdefault(run.llm, set()).add(run.model_args)
-    notes += [
-        f"{llm} was run with {len(ways)} sets of model arguments, and counts as one checkpoint."
-        for llm, ways in arguments.items()
-        if len(ways) > 1
-    ]
-    silent = {j.metric for j in jobs if _short(j.metric) not in j.task.higher}
-    if silent:
-        notes.append(
-            f"Taken as better when higher, which the files do not say: {', '.join(sorted(silent))}."
-        )
-    lengths = {run.llm: run.max_length for run in runs if run.max_length}
-    notes += [
-        f"The harness cut prompts of {llm} at max_length = {n} tokens. Is that its context_window?"
-        for llm, n in lengths.items()
-    ]
-    longer = sum(job.n_longer for job in jobs)
-    if longer:
-        notes.append(f"{longer} prompts are longer than max_length; their whole length is counted.")
-    return notes
