@@ -759,6 +759,30 @@ def test_two_files_of_one_evaluation_are_refused(tmp_path, paper_file):
     assert "repeats='first'" in refusal(SpecificationError, paper, tmp_path, repeats="first")
 
 
+def test_cells_that_lack_a_part_of_their_task_are_named(tmp_path):
+    score = {"acc,none": 0.5}
+    counts = {name: {"effective": 4} for name in "ab"}
+    one_task(tmp_path / "1", results={"a": score, "b": score}, **{"n-samples": counts})
+    one_task(tmp_path / "2", results={"a": score}, model_name="other", **{"n-samples": counts})
+    reading = quietly(read_lm_eval, tmp_path, tasks={"a": "ab", "b": "ab"})
+    assert reading.table["n_items"].tolist() == [8, 4]
+    (note,) = [n for n in reading.notes if n.startswith("ab pools 'a' and 'b'")]
+    assert "other without 'b' (2/results_" in note
+    whole = quietly(read_lm_eval, tmp_path)
+    assert not any(" pools " in n for n in whole.notes)
+
+
+def test_parts_of_a_data_set_that_a_seed_lacks_are_named(tmp_path):
+    for config, seed in [("de", 1), ("cs", 1), ("de", 2)]:
+        name = f"dataset=wmt,model=Simulated-7b,config={config},shots=0,local_seed={seed}.json"
+        items = [{"prompt_length": 90, "metric_value": 0.5}]
+        content = {"name": "wmt", "metric": "bleu", "metric_value": 0.5, "instances": items}
+        file_of(name, content | {"n_shots": 0, "local_seed": seed}, tmp_path)
+    notes = paper(tmp_path).notes
+    assert any("Simulated-7b, 0 shots, seed 2 without 'wmt, cs'" in note for note in notes)
+    assert not any(" pools " in note for note in paper().notes)
+
+
 def test_other_seeds_are_replicates(tmp_path, paper_file):
     name, content = paper_file
     file_of(name, content, tmp_path)
@@ -923,6 +947,100 @@ def test_several_calls_of_the_model_are_no_prompt_length(tmp_path):
     reading = inspect(tmp_path)
     assert reading.unknown["prompt_tokens"] == ["mockllm/model"]
     assert "one call of the model" in str(reading)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        # As older logs of OpenAI have it, and as later ones do: the same call.
+        ({"input_tokens": 2006, "total_tokens": 2306}, 2006),
+        ({"input_tokens": 86, "total_tokens": 2306}, 2006),
+        ({"input_tokens": 86, "total_tokens": 400}, None),
+        ({"input_tokens": 86, "total_tokens": 400, "input_tokens_cache_read": 0}, 86),
+    ],
+)
+def test_cached_tokens_count_once(tmp_path, usage, expected):
+    content = json.loads(next(INSPECT.glob("*.json")).read_text())
+    usage = {"output_tokens": 300, "input_tokens_cache_read": 1920} | usage
+    for sample in content["samples"]:
+        sample["output"]["usage"] = usage
+    file_of("a.json", content, tmp_path)
+    reading = inspect(tmp_path)
+    if expected is None:
+        assert "prompt_tokens" not in reading.table
+        assert "whose total tells whether cached tokens are among" in str(reading)
+    else:
+        assert reading.table["prompt_tokens"].tolist() == [expected]
+
+
+@pytest.fixture
+def grouped():
+    """A log with a metric for each of two groups of samples, and one for all of them."""
+    content = json.loads(next(INSPECT.glob("*.json")).read_text())
+    (score,) = content["results"]["scores"]
+    (reduction,) = content["reductions"]
+    for i, sample in enumerate(content["samples"]):
+        sample["metadata"] = {"level": i % 2}
+        sample["output"]["usage"] = {"input_tokens": 10 + i % 2, "output_tokens": 1}
+    values = {s["id"]: float(i % 3 == 0) for i, s in enumerate(content["samples"])}
+    for item in reduction["samples"]:
+        item["value"] = values[item["sample_id"]]
+    levels = {f"level {k}": list(values.values())[k::2] for k in (0, 1)}
+    how = {"metric": {"name": "mean"}, "group_key": "level", "name_template": "level {group_name}"}
+    score["metrics"] = {
+        name: {"name": name, "group": "grouped", "value": float(np.mean(found)), "params": how}
+        for name, found in {**levels, "all": list(values.values())}.items()
+    }
+    return content, levels
+
+
+def test_a_metric_of_a_group_has_the_items_and_prompts_of_that_group(tmp_path, grouped):
+    content, levels = grouped
+    file_of("a.json", content, tmp_path)
+    for k, (name, values) in enumerate(levels.items()):
+        row = inspect(tmp_path, metric=name).table.iloc[0]
+        assert (row["score"], row["n_items"]) == (np.mean(values), len(values))
+        assert (row["n_correct"], row["prompt_tokens"]) == (sum(values), 10 + k)
+        assert row["prompt_tokens_sd"] == 0
+    row = inspect(tmp_path, metric="all").table.iloc[0]
+    assert row["n_items"] == len(content["samples"])
+    assert 10 < row["prompt_tokens"] < 11
+
+
+def test_items_of_a_group_that_the_log_does_not_tell_are_unknown(tmp_path, grouped):
+    content, _ = grouped
+    for sample in content["samples"]:
+        sample["metadata"] = {}
+    file_of("a.json", content, tmp_path)
+    reading = inspect(tmp_path, metric="level 1")
+    assert {"n_items", "prompt_tokens"} <= set(reading.unknown)
+    assert any("that the log does not tell from others" in n for n in reading.notes)
+
+
+def test_what_a_set_of_evaluations_keeps_beside_its_logs_is_passed_by(tmp_path):
+    log = next(INSPECT.glob("*.json"))
+    shutil.copy(log, tmp_path)
+    file_of("eval-set.json", {"eval_set_id": "a", "tasks": []}, tmp_path)
+    file_of("logs.json", {log.name: {"version": 2, "eval": {}}}, tmp_path)
+    reading = inspect(tmp_path)
+    assert len(reading.table) == reading.n_files == 1
+    assert any(n.startswith("Passed by: eval-set.json, logs.json: ") for n in reading.notes)
+    (tmp_path / log.name).unlink()
+    message = refusal(FileFormatError, inspect, tmp_path)
+    assert "eval-set.json: it is no log" in message
+    assert "nothing is left" in message
+    file_of("logs.json", {"version": 2, "eval": {}}, tmp_path)  # a broken log is none such
+    assert "logs.json: inspect-ai cannot read it" in refusal(FileFormatError, inspect, tmp_path)
+
+
+def test_logs_of_samples_under_older_names_are_passed_by(tmp_path):
+    """As the harness wrote until 0.4.2."""
+    one_task(tmp_path)
+    (tmp_path / "results_2025-05-01T10-00-00.1.json").rename(tmp_path / "results.json")
+    file_of("pretrained__m_qa.jsonl", "{}", tmp_path)
+    reading = quietly(read_lm_eval, tmp_path)
+    assert reading.table["score"].tolist() == [0.5]
+    assert any(n.startswith("Passed by: pretrained__m_qa.jsonl: ") for n in reading.notes)
 
 
 def test_without_inspect_ai_the_error_says_what_to_install(monkeypatch):

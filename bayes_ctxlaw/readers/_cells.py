@@ -1,19 +1,16 @@
-"""Evaluations as read from files → one row per cell: nothing twice, labels that meet pooled."""
+"""Evaluations as read from files: which are wanted, and nothing twice."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import ObservationError, SpecificationError
-from bayes_ctxlaw.readers._files import few, few_files
+from bayes_ctxlaw.readers._files import few_files
 
 REPEATS = ("raise", "latest", "keep")
 ROUNDING = 1e-9
@@ -85,12 +82,22 @@ class Evaluation:
         """What no two evaluations share unless one was run again."""
         return (self.name, self.llm, self.shots, self.seed, self.variant, *self.extra.items())
 
-    def words(self) -> str:
-        """The evaluation in a message."""
-        parts = [self.name, self.variant, self.llm]
+    @property
+    def part(self) -> str:
+        """What was asked, in a message."""
+        return f"{self.name}, {self.variant}" if self.variant else self.name
+
+    @property
+    def asked(self) -> str:
+        """Who was asked and how, in a message."""
+        parts = [self.llm]
         parts += [] if self.shots is None else [f"{self.shots} shots"]
         parts += [] if self.seed is None else [f"seed {self.seed}"]
-        return ", ".join(p for p in parts if p)
+        return ", ".join(parts)
+
+    def words(self) -> str:
+        """The evaluation in a message."""
+        return f"{self.part}, {self.asked}"
 
 
 def chosen(tasks: Sequence[str] | Mapping[str, str] | None) -> dict[str, str] | None:
@@ -178,75 +185,3 @@ def without_repeats(
             ]
         )
     )
-
-
-def table_of(evaluations: list[Evaluation], labels: dict[str, str] | None) -> pd.DataFrame:
-    """One row per cell, sorted; evaluations whose labels meet are pooled, item by item.
-
-    Raises
-    ------
-    ObservationError
-        Evaluations meet whose numbers of items are not known, or one of them twice.
-    """
-    cells: dict[tuple[Any, ...], list[Evaluation]] = {}
-    counted: dict[str, bool] = {}
-    shared = Counter((labels or {}).values())
-    for one in evaluations:
-        task = labels[one.name] if labels else one.name
-        # Of names that do not meet nothing is pooled: a repeat that is kept is a replicate.
-        apart = "" if shared[task] > 1 or one.variant else one.source
-        key = (task, one.llm, one.shots, one.seed, *one.extra.items(), apart)
-        cells.setdefault(key, []).append(one)
-        # A graded score that happens to be whole in one cell is still not a count.
-        counted[task] = counted.get(task, True) and one.n_correct is not None
-    table = pd.DataFrame([_row(key[0], parts, counted[key[0]]) for key, parts in cells.items()])
-    order = [c for c in ("task", "llm", "shots", "seed", "seq_length", "source") if c in table]
-    table = table.sort_values(order, ignore_index=True, na_position="first")
-    whole = [c for c in ("shots", "seed", "seq_length") if c in table and table[c].notna().all()]
-    table = table.astype(dict.fromkeys(whole, np.int64))
-    return table.drop(columns=[c for c in table if table[c].isna().all()])
-
-
-def _row(task: str, parts: list[Evaluation], counted: bool) -> dict[str, Any]:
-    first = parts[0]
-    row = {"task": task, "llm": first.llm, "shots": first.shots, "seed": first.seed, **first.extra}
-    row["metric"] = " + ".join(sorted({p.metric for p in parts}))
-    sources = sorted({p.source for p in parts})
-    row["source"] = sources[0] + (f" and {len(sources) - 1} more" if len(sources) > 1 else "")
-    several = len(parts) > 1
-    if len({p.identity for p in parts}) < len(parts):
-        raise ObservationError(
-            f"{first.words()} is there more than once, and would count so in the pooled task "
-            f"{task!r}. Keep one of them. The files are {few_files(p.source for p in parts)}."
-        )
-    if not several:
-        weights = np.ones(1)
-    elif any(p.n_items is None for p in parts):
-        names = few([f"{p.words()} ({p.source})" for p in parts if p.n_items is None])
-        raise ObservationError(
-            f"Evaluations that share the task {task!r} are pooled item by item, but the numbers of "
-            f"items are not known: {names}. Give them tasks of their own."
-        )
-    else:
-        weights = np.array([p.n_items for p in parts], dtype=np.float64)
-    weights = weights / weights.sum()
-    row["score"] = float(weights @ [p.score for p in parts]) if several else first.score
-    row["n_items"] = _total([p.n_items for p in parts])
-    row["n_correct"] = _total([p.n_correct for p in parts]) if counted else None
-    known = None not in [p.chance for p in parts]
-    row["chance"] = float(weights @ [p.chance for p in parts]) if known else None
-    known = None not in [p.stderr for p in parts]
-    row["stderr"] = math.hypot(*(weights * [p.stderr for p in parts])) if known else None
-    prompts = [p.prompts for p in parts if p.prompts is not None]
-    if len(prompts) == len(parts):
-        mean = prompts[0].mean + float(weights @ [p.mean - prompts[0].mean for p in prompts])
-        spread = [p.sd**2 + (p.mean - mean) ** 2 for p in prompts]
-        row["prompt_tokens"] = mean
-        row["prompt_tokens_sd"] = float(np.sqrt(weights @ spread)) if several else prompts[0].sd
-    else:
-        row["prompt_tokens"] = row["prompt_tokens_sd"] = None
-    return row
-
-
-def _total(counts: list[int | None]) -> int | None:
-    return None if None in counts else sum(c for c in counts if c is not None)

@@ -28,6 +28,10 @@ def few_files(names: Iterable[str]) -> str:
     return few(names, 3)
 
 
+class OtherFileError(FileFormatError):
+    """A file that was not written as what is read here; in a folder it may stay."""
+
+
 class Folder:
     """The files to read and what became of them.
 
@@ -64,11 +68,20 @@ class Folder:
         self.on_error = on_error
         self.progressbar = progressbar
         self.faults: dict[str, str] = {}
+        self.passed_by: dict[str, str] = {}
 
     @property
     def read(self) -> list[str]:
         """Names of the files in which no fault was found so far."""
-        return [name for name in map(self.name, self.paths) if name not in self.faults]
+        left = {**self.faults, **self.passed_by}
+        return [name for name in map(self.name, self.paths) if name not in left]
+
+    def notes(self) -> list[str]:
+        """Say which files were passed by, and why."""
+        names: dict[str, list[str]] = {}
+        for name, why in self.passed_by.items():
+            names.setdefault(why, []).append(name)
+        return [f"Passed by: {few_files(found)}: {why}" for why, found in names.items()]
 
     def name(self, path: Path) -> str:
         """The name of a file below the folder, with forward slashes."""
@@ -93,6 +106,8 @@ class Folder:
             for job in jobs:
                 try:
                     results.append(read(job))
+                except OtherFileError as error:
+                    self.passed_by[self.name(path_of(job))] = str(error)
                 except FileFormatError as error:
                     self.faults[self.name(path_of(job))] = str(error)
                 except BayesCtxlawError as error:
@@ -108,6 +123,8 @@ class Folder:
         FileFormatError
             There are such files, and they are not to be skipped or nothing else is left.
         """
+        if not n_read:
+            self.faults |= self.passed_by
         if not self.faults:
             return
         number = f"{len(self.faults)} of {len(self.paths)} files"

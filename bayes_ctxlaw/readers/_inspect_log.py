@@ -1,4 +1,4 @@
-"""One log of inspect-ai: its metrics by name, and what it says of prompts and choices."""
+"""One log of inspect-ai: how it is read, and the evaluation that it is."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ import numpy as np
 
 from bayes_ctxlaw.errors import FileFormatError
 from bayes_ctxlaw.readers import _json, _metrics
-from bayes_ctxlaw.readers._cells import ROUNDING, Evaluation, Prompts
+from bayes_ctxlaw.readers._cells import Evaluation
+from bayes_ctxlaw.readers._files import OtherFileError
+from bayes_ctxlaw.readers._inspect_metrics import Value, values_of
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalLog, EvalSample, EvalScore
+    from inspect_ai.log import EvalLog, EvalSample
 
-# Metrics that say how sure another one is.
-_NO_SCORES = ("stderr", "bootstrap_stderr", "std", "var")
-_MEANS = ("accuracy", "mean")
 # Parts of a sample that are large and not looked at.
 _UNREAD = {"attachments", "events", "events_data", "messages", "store", "timelines"}
 # What inspect-ai raises for files that are no logs, cut short or altered. Pydantic's error is a
@@ -63,6 +62,7 @@ def reader() -> Callable[[Path], EvalLog]:
         try:
             return read_eval_log(str(path), exclude_fields=_UNREAD)
         except faults as error:
+            _check_is_log(path)
             said = " ".join(str(error).split())[:300]
             raise FileFormatError(
                 f"inspect-ai cannot read it: {type(error).__name__}: {said}"
@@ -71,19 +71,17 @@ def reader() -> Callable[[Path], EvalLog]:
     return read
 
 
+def _check_is_log(path: Path) -> None:
+    """Tell files that are no logs from broken ones: a set of evaluations has lists of its logs."""
+    if path.suffix.casefold() != ".json":
+        return
+    content = _json.load(path)
+    if not isinstance(content, dict) or not {"version", "eval"} & set(content):
+        raise OtherFileError("it is no log, having neither the key `version` nor `eval`.")
+
+
 def short(metric: str) -> str:
     return metric.split("/")[1]
-
-
-@dataclass(frozen=True)
-class Value:
-    """One metric of a log."""
-
-    value: Any
-    stderr: Any
-    n_items: int | None
-    items: np.ndarray | None
-    guess: bool
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,6 @@ class Log:
     task: str
     llm: str
     metrics: dict[str, Value]
-    prompts: Prompts | None
     chance: float | None
     shots: int | None
     arguments: dict[str, str]
@@ -122,7 +119,7 @@ class Log:
             source=source,
             n_items=one.n_items,
             n_correct=n_correct,
-            prompts=self.prompts,
+            prompts=one.prompts,
             chance=self.chance if one.guess and score == value else None,
             stderr=None if stderr is None else _json.as_number(stderr, f"stderr of {metric}", 0),
             shots=self.shots,
@@ -147,66 +144,13 @@ def read_log(path: Path, read: Callable[[Path], EvalLog], shots: str | None) -> 
         path=path,
         task=_json.as_text(spec.task, "eval.task"),
         llm=_json.as_text(spec.model, "eval.model"),
-        metrics=_values(log),
-        prompts=_prompts(samples, spec.model),
+        metrics=values_of(log),
         chance=_chance(samples),
         shots=_shots(spec.task_args, shots),
         arguments={k: json.dumps(v, sort_keys=True, default=str) for k, v in said.items() if v},
         time=str(spec.created),
         n_unscored=unscored + log.results.total_samples - log.results.completed_samples,
     )
-
-
-def _values(log: EvalLog) -> dict[str, Value]:
-    """The metrics of a log by their full names, ``scorer/metric``."""
-    values = {}
-    names = [score.name for score in log.results.scores]
-    for score in log.results.scores:
-        items = _items(log, score)
-        for key, metric in score.metrics.items():
-            if metric.name in _NO_SCORES or key in _NO_SCORES:
-                continue
-            # Several ways to reduce epochs to one score: the name says which.
-            several = names.count(score.name) > 1 and score.reducer
-            name = f"{score.name}/{key}" + (f"/{score.reducer}" if several else "")
-            mean = key in _MEANS and items is not None and len(items) > 0
-            agrees = mean and abs(float(np.mean(items)) - metric.value) <= ROUNDING
-            stderr = score.metrics.get("stderr") or score.metrics.get("bootstrap_stderr")
-            n = score.scored_samples
-            values[name] = Value(
-                value=metric.value,
-                stderr=stderr.value if stderr and key in _MEANS else None,
-                n_items=n if n is not None else (len(items) if items is not None else None),
-                items=items if agrees else None,
-                guess=score.scorer == "choice" and key in _MEANS,
-            )
-    return values
-
-
-def _items(log: EvalLog, score: EvalScore) -> np.ndarray | None:
-    """One number per sample, its epochs reduced, if the log has them."""
-    for reduction in log.reductions or []:
-        if reduction.scorer == score.name and reduction.reducer == score.reducer:
-            found = [sample.value for sample in reduction.samples]
-            if all(isinstance(v, int | float) for v in found):
-                return np.array(found, dtype=np.float64)
-    return None
-
-
-def _prompts(samples: list[EvalSample], model: str) -> Prompts | None:
-    """Input tokens of the samples, if each called the model once and the log has its usage."""
-    lengths = []
-    for sample in samples:
-        usage, total = sample.output.usage, sample.model_usage.get(model)
-        if usage is None:
-            return None
-        cached = (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
-        # Older logs do not count turns. One call has all the usage of its sample.
-        once = sample.turn_count == 1 or (sample.turn_count is None and total == usage)
-        if not once or usage.input_tokens + cached < 1:
-            return None
-        lengths.append(usage.input_tokens + cached)
-    return Prompts.of(lengths) if lengths else None
 
 
 def _chance(samples: list[EvalSample]) -> float | None:

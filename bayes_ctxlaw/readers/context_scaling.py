@@ -14,6 +14,7 @@ from bayes_ctxlaw.errors import FileFormatError
 from bayes_ctxlaw.readers import _cells, _json, _llms
 from bayes_ctxlaw.readers._cells import ROUNDING, Evaluation, Prompts
 from bayes_ctxlaw.readers._files import Folder
+from bayes_ctxlaw.readers._pooling import table_of
 from bayes_ctxlaw.readers.reading import Reading, assembled
 
 FORMAT = "context-scaling"
@@ -110,8 +111,10 @@ def read_context_scaling(
     _cells.check_names(labels, {one.name for one in evaluations}, sources, "data set")
     wanted = [one for one in evaluations if labels is None or one.name in labels]
     kept, notes = _cells.without_repeats(wanted, repeats)
-    table, more = assembled(_cells.table_of(kept, labels), llms, chance, sources)
-    return Reading(table, FORMAT, len(evaluations), notes + more, folder.faults, files=sources)
+    cells, pooled = table_of(kept, labels)
+    table, more = assembled(cells, llms, chance, sources)
+    notes += pooled + more
+    return Reading(table, FORMAT, len(evaluations), notes, folder.faults, files=sources)
 
 
 def _evaluation(path: Path, source: str) -> Evaluation:

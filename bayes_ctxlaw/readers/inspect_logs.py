@@ -11,11 +11,15 @@ from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.readers import _cells, _llms, _metrics
 from bayes_ctxlaw.readers._files import Folder, few_files
 from bayes_ctxlaw.readers._inspect_log import Log, read_log, reader, short
+from bayes_ctxlaw.readers._pooling import table_of
 from bayes_ctxlaw.readers.reading import Reading, assembled
 
 FORMAT = "inspect"
 
-_USAGE = "The prompt of a sample is known where its log has the usage of its one call of the model."
+_USAGE = (
+    "The prompt of a sample is known where its log has the usage of its one call of the model, "
+    "whose total tells whether cached tokens are among the input tokens."
+)
 
 
 def read_inspect(
@@ -36,7 +40,8 @@ def read_inspect(
     Parameters
     ----------
     path : path
-        A folder, read with all folders in it, or one log: ``.eval`` or ``.json``.
+        A folder, read with all folders in it, or one log: ``.eval`` or ``.json``. What a set of
+        evaluations keeps beside its logs is passed by.
     llms
         As in `read_context_scaling`, by the name of the model in the logs, such as
         ``hf/meta-llama/Llama-2-7b-hf``.
@@ -61,11 +66,12 @@ def read_inspect(
     -------
     Reading
         One row per task, ``llm`` and arguments, for `as_observations`. ``score`` is the value of
-        the metric; ``n_items`` the samples it rests on, epochs of one sample counting once;
+        the metric; ``n_items`` the samples it rests on, for one of ``grouped`` those of the group,
+        epochs of one sample counting once;
         ``n_correct`` the samples right, where all are right or wrong in every epoch.
         ``prompt_tokens`` and ``prompt_tokens_sd`` are input tokens, cached ones included, over all
-        samples and epochs, where every sample called the model once. ``chance`` is the mean of one
-        over the number of choices, for the accuracy of the scorer ``choice``. ``stderr``,
+        epochs of these samples, where every sample called the model once. ``chance`` is the mean of
+        one over the number of choices, for the accuracy of the scorer ``choice``. ``stderr``,
         ``task_args`` and ``model_args`` are carried along.
 
     Raises
@@ -104,8 +110,9 @@ def read_inspect(
     notes = scores.settle()
     evaluations = [one for one in found if one is not None]
     kept, more = _cells.without_repeats(evaluations, repeats)
-    table, from_registry = assembled(_cells.table_of(kept, labels), llms, chance, sources)
-    notes += [*more, *from_registry, *said, *_notes(wanted, metrics)]
+    cells, pooled = table_of(kept, labels)
+    table, from_registry = assembled(cells, llms, chance, sources)
+    notes += [*more, *pooled, *from_registry, *said, *_notes(wanted, metrics), *folder.notes()]
     advice = {"prompt_tokens": f"{_USAGE} {wording().add_column()}"}
     return Reading(table, FORMAT, len(logs), notes, folder.faults, advice, sources)
 
@@ -126,6 +133,12 @@ def _check_shots(logs: list[Log], name: str | None, sources: list[str]) -> list[
 
 def _notes(logs: list[Log], metrics: dict[str, str]) -> list[str]:
     notes = [f"Taken as better when higher: {', '.join(sorted(set(metrics.values())))}."]
+    lost = {metrics[log.task] for log in logs if log.metrics[metrics[log.task]].lost}
+    if lost:
+        notes.append(
+            "Of a group of samples that the log does not tell from others, so that items and "
+            f"prompts are unknown: {', '.join(sorted(lost))}."
+        )
     unscored = sum(log.n_unscored for log in logs)
     if unscored:
         notes.append(f"{unscored} samples have no score, and are not among n_items.")

@@ -11,8 +11,9 @@ from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.readers import _cells, _llms, _lm_eval_samples, _metrics
 from bayes_ctxlaw.readers._files import Folder
 from bayes_ctxlaw.readers._lm_eval_jobs import Job, notes_of, short
-from bayes_ctxlaw.readers._lm_eval_results import Run, length_of, read_run
+from bayes_ctxlaw.readers._lm_eval_results import TIME, Run, length_of, read_run
 from bayes_ctxlaw.readers._lm_eval_samples import CountTokens
+from bayes_ctxlaw.readers._pooling import table_of
 from bayes_ctxlaw.readers.reading import Reading, assembled
 
 FORMAT = "lm-eval"
@@ -40,7 +41,7 @@ def read_lm_eval(
     path : path
         A folder, read with all folders in it, or one results file. Results are the JSON files that
         ``--output_path`` makes; the logs of ``--log_samples``, ``samples_….jsonl``, are read where
-        they lie beside their results.
+        they lie beside their results. Logs under other names, as until 0.4.2, are passed by.
     llms
         As in `read_context_scaling`, by the name of the model in the files, such as
         ``meta-llama/Llama-2-7b-hf``.
@@ -134,25 +135,36 @@ def read_lm_eval(
     evaluations = [one for of_job in found for one in of_job]
     kept, more = _cells.without_repeats(evaluations, repeats)
     sizes = {run.llm: float(run.n_params) for run in runs if run.n_params}
-    table, from_registry = assembled(
-        _cells.table_of(kept, labels), llms, chance, sources, n_params=sizes
-    )
-    notes += [*more, *from_registry, *notes_of(runs, wanted, labels, jobs)]
+    cells, pooled = table_of(kept, labels)
+    table, from_registry = assembled(cells, llms, chance, sources, n_params=sizes)
+    notes += [
+        *more,
+        *pooled,
+        *from_registry,
+        *notes_of(runs, wanted, labels, jobs),
+        *folder.notes(),
+    ]
     n_files = len(runs) + sum(job.log is not None for job in jobs)
     advice = {"prompt_tokens": f"{_TEXT} {wording().count_tokens()}"}
     return Reading(table, FORMAT, n_files, notes, folder.faults, advice, sources)
 
 
 def _logs(folder: Folder, runs: list[Run]) -> set[Path]:
-    """The logs that lie beside their results; any other is a fault."""
+    """The logs that lie beside their results; any other that is named so is a fault."""
     logs = {p for p in folder.paths if p.suffix.casefold() == ".jsonl"}
     if len(folder.paths) == 1 and not logs:  # one file was named: its logs are beside it
         return {log for run in runs for name in run.tasks if (log := run.log(name)).is_file()}
     orphans = logs - {run.log(name) for run in runs for name in run.tasks}
     for path in sorted(orphans):
-        folder.faults[folder.name(path)] = (
-            "no results file of the same time in the same folder has its task, or that is broken."
-        )
+        if path.name.startswith("samples_") and TIME.search(path.name):
+            folder.faults[folder.name(path)] = (
+                "no results file of the same time in the same folder has its task, or that is "
+                "broken."
+            )
+        else:
+            folder.passed_by[folder.name(path)] = (
+                "it is not named samples_…_<time>.jsonl, so that its run is not known."
+            )
     return logs - orphans
 
 
