@@ -85,8 +85,39 @@ def test_what_is_missing_is_an_error_and_can_be_written_to_be_filled_in(llms):
     table = pd.read_csv("obs.csv")
     expected = read_lm_eval(LM_EVAL, metric="exact_match,first", tasks=["word"], progressbar=False)
     assert table["score"].tolist() == expected.table["score"].tolist()
+    assert table["prompt_tokens"].isna().all()
     table.assign(prompt_tokens=100 + table["shots"]).to_csv("filled.csv", index=False)
     assert bcl.as_observations("filled.csv").sizes["obs_id"] == 4
+
+
+def test_what_is_to_be_filled_in_has_its_columns():
+    options = ["--metric", "exact_match,first", "--task", "word", "--out", "obs.csv"]
+    assert run(LM_EVAL, "--format", "lm-eval", *options, "--incomplete").exit_code == 0
+    table = pd.read_csv("obs.csv")
+    for name in ("compute", "context_window", "prompt_tokens"):
+        assert table[name].isna().all()
+        table[name] = 100.0
+    table.to_csv("filled.csv", index=False)
+    assert bcl.as_observations("filled.csv").sizes["obs_id"] == 4
+
+
+def test_a_chance_that_is_assumed_is_not_written_as_if_it_were_known(llms):
+    options = ["--format", "context-scaling", "--llms", llms, "--out", "obs.csv"]
+    assert run(PAPER, *options).exit_code == 0
+    assert "chance" not in pd.read_csv("obs.csv")
+    assert run(PAPER, *options, "--force", "--chance", "piqa=0").exit_code == 0
+    assert (pd.read_csv("obs.csv")["chance"] == 0).all()
+
+
+def test_tables_that_were_written_can_be_put_together(llms):
+    for name in ("piqa", "deepmind-math"):
+        options = ["--task", name, "--out", f"parts/{name}.csv", "--llms", llms]
+        Path("parts").mkdir(exist_ok=True)
+        assert run(PAPER, "--format", "context-scaling", *options).exit_code == 0
+    result = run("parts", "--format", "table", "--out", "all.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "The column obs_id, which numbers the rows of each file, was left out." in result.stderr
+    assert sorted(set(pd.read_csv("all.csv")["task"])) == ["deepmind-math", "piqa"]
 
 
 def test_percent_is_divided_when_told(llms):

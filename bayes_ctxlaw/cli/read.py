@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -142,14 +143,19 @@ def read(
     for warning in caught:
         say(str(warning.message))
     # What keeps a table from being one of observations is in their error, and not said twice.
-    lacking = {"compute", "context_window", "prompt_tokens"} & set(reading.unknown)
+    lacking = [n for n in ("compute", "context_window", "prompt_tokens") if n in reading.unknown]
     say("\n".join(reading.notes) if lacking and not incomplete else str(reading))
     if incomplete:
-        table = reading.table
+        table = reading.table.assign(**{n: math.nan for n in lacking if n not in reading.table})
     else:
         from bayes_ctxlaw.observations import as_observations
+        from bayes_ctxlaw.schema import is_assumed
 
-        table = as_observations(reading).to_dataframe()
+        observations = as_observations(reading)
+        chance = observations["chance"]
+        # A file cannot say that its 0 is only assumed, and that of a fit would not replace it.
+        assumed = is_assumed(chance.values, chance.attrs)
+        table = (observations.drop_vars("chance") if assumed else observations).to_dataframe()
     write_table(table.rename_axis("obs_id"), out)
     report_file(out, f"{len(table)} observations, for bayes-ctxlaw fit or as_observations")
 
