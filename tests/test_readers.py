@@ -622,6 +622,15 @@ def test_what_is_stated_goes_before_the_registry(tmp_path, stated, expected):
         assert any(f"as llama-2-7b: {other} " in note for note in reading.notes)
 
 
+def test_tokens_that_are_undisclosed_and_stated_go_with_the_registry_s_parameters(tmp_path):
+    text = LLAMA.format("", "", "").replace("Llama-2-7b", "Mistral-7B")
+    assert "compute" in tables(tmp_path, text).unknown
+    reading = tables(tmp_path, text, llms={"Mistral-7B": {"train_tokens": 8e12}})
+    n_params = bcl.list_models().loc[bcl.find_model("Mistral-7B"), "n_params"]
+    obs = bcl.as_observations(reading)
+    assert obs["compute"].values.tolist() == [bcl.training_flops(n_params, 8e12)] * 2
+
+
 def test_parameters_that_the_harness_counted_do_not_go_before_the_registry(tmp_path, results):
     source, content = results
     content["config"]["model_num_parameters"] = 6_738_415_616
@@ -1171,7 +1180,9 @@ def test_compute_of_an_extension_is_that_of_its_rows(tmp_path):
     text = LLAMA.format(",extension_tokens,context_window", ",,4096", ",1e12,32768")
     reading = tables(tmp_path, text)
     assert reading.table["compute"].isna().tolist() == [True, False]
-    assert "compute of Llama-2-7b" in refusal(ObservationError, bcl.as_observations, reading)
+    message = refusal(ObservationError, bcl.as_observations, reading)
+    assert "`extension_tokens`, row scores.csv, row 0: found blank" in message
+    assert "write 0 where there was no such training" in message
 
 
 def test_numbers_of_rows_do_not_keep_tables_apart(tmp_path):

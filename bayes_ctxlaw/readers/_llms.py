@@ -168,14 +168,15 @@ def _add_compute(
 ) -> list[str]:
     """Add to a checkpoint without compute what the registry has of it, and say what that was."""
     further = _number(row.get("extension_tokens", 0.0))
-    if _blank(registered["compute"]) or further != further:
+    missing = {"n_params", "train_tokens"} - set(stated)
+    # Whoever states one of the two means another figure than the registry's 6·N·D; and of an
+    # extension that is a blank, compute is to follow from it, where that is told.
+    if len(missing) == 1 or further != further:
+        known = {name: float(registered[name]) for name in sorted(missing)}
+        row |= {name: value for name, value in known.items() if not _blank(value)}
+        return [f"{name} {value:.3g}" for name, value in known.items() if not _blank(value)]
+    if _blank(registered["compute"]):
         return []
-    parts = {"n_params", "train_tokens"}
-    if parts & set(stated):
-        # Whoever states one of the two means another figure than the registry's 6·N·D.
-        (other,) = parts - set(stated)
-        row[other] = float(registered[other])
-        return [f"{other} {registered[other]:.3g}"]
     # Not n_params as counted: 6·N·D of the registry is the figure that has a source.
     row.pop("n_params", None)
     row["compute"] = float(registered["compute"])
