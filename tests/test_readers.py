@@ -310,7 +310,9 @@ def test_lengths_of_ruler_are_pooled_and_repeated_length_by_length(tmp_path):
     ruler(tmp_path / "c", {8192: [1.0]}, time="2025-05-02T10-00-00.1")
     assert len(quietly(read_lm_eval, tmp_path).table) == 5
     ruler(tmp_path / "d", {4096: [1.0]}, time="2025-05-03T10-00-00.1")
-    assert "1 evaluations" in refusal(ObservationError, quietly, read_lm_eval, tmp_path)
+    message = refusal(ObservationError, quietly, read_lm_eval, tmp_path)
+    assert "1 evaluations" in message
+    assert "niah, m, 0 shots, length 4096: a/results_" in message
     latest = quietly(read_lm_eval, tmp_path, repeats="latest").table.query("task == 'niah'")
     assert latest[["seq_length", "score"]].values.tolist() == [
         [4096, 1.0],
@@ -397,7 +399,7 @@ def test_prompts_that_are_chats_are_counted_by_what_is_said(tmp_path):
 
 
 def test_groups_are_left_out_where_the_file_does_not_say_what_they_hold(tmp_path):
-    """As the harness wrote until 0.4.2: `groups`, and no `group_subtasks`."""
+    """As 0.4.0 wrote: `groups`, and no `group_subtasks`."""
     score = {"acc,none": 0.5}
     results = {name: score for name in ("mmlu", "mmlu_humanities", "mmlu_law")}
     groups = {name: score for name in ("mmlu", "mmlu_humanities")}

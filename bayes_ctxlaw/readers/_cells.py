@@ -53,6 +53,8 @@ class Evaluation:
     stderr : float or None
         Standard error of the score, by the tool.
     shots, seed : int or None
+    seq_length : int or None
+        The nominal prompt length, where it tells evaluations of one name apart.
     variant : str
         What else tells this evaluation from others of the same name; parts of one data set.
     extra : dict
@@ -73,6 +75,7 @@ class Evaluation:
     stderr: float | None = None
     shots: int | None = None
     seed: int | None = None
+    seq_length: int | None = None
     variant: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
     time: str = ""
@@ -80,7 +83,12 @@ class Evaluation:
     @property
     def identity(self) -> tuple[Any, ...]:
         """What no two evaluations share unless one was run again."""
-        return (self.name, self.llm, self.shots, self.seed, self.variant, *self.extra.items())
+        return (self.name, self.variant, *self.asking)
+
+    @property
+    def asking(self) -> tuple[Any, ...]:
+        """Who was asked and how: what parts of one cell share."""
+        return (self.llm, self.shots, self.seed, self.seq_length, *self.extra.items())
 
     @property
     def part(self) -> str:
@@ -93,6 +101,7 @@ class Evaluation:
         parts = [self.llm]
         parts += [] if self.shots is None else [f"{self.shots} shots"]
         parts += [] if self.seed is None else [f"seed {self.seed}"]
+        parts += [] if self.seq_length is None else [f"length {self.seq_length}"]
         return ", ".join(parts)
 
     def words(self) -> str:

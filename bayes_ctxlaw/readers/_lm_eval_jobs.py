@@ -56,7 +56,7 @@ class Job:
     def _evaluation(
         self, metric: str, score: float, converted: bool, log: Log | None
     ) -> Evaluation:
-        run, task, length = self.run, self.task, length_of(metric)
+        run, task = self.run, self.task
         stderr = task.stderr(metric)
         n_items, n_correct, prompts = task.items_of(metric), None, None
         guess = task.multiple_choice and task.n_choices and short(metric).startswith("acc")
@@ -79,7 +79,8 @@ class Job:
             stderr=stderr,
             shots=task.shots,
             seed=run.seed,
-            extra={**run.settings, **({} if length is None else {"seq_length": length})},
+            seq_length=length_of(metric),
+            extra=run.settings,
             time=run.time,
         )
 

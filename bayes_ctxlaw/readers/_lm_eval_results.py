@@ -176,7 +176,7 @@ def read_run(path: Path, source: str) -> Run:
         llm=_model_name(top, config, named),
         tasks=tasks,
         groups=groups,
-        # Until 0.4.2 the harness named the groups, and not their tasks.
+        # In 0.4.0 and 0.4.1 the harness named the groups, and not their tasks.
         opaque=set() if "group_subtasks" in top else named_groups & set(tasks),
         settings=_settings(top, config, arguments),
         seed=_optional(config, "fewshot_seed"),

@@ -33,7 +33,7 @@ def table_of(
         task = labels[one.name] if labels else one.name
         # Of names that do not meet nothing is pooled: a repeat that is kept is a replicate.
         apart = "" if shared[task] > 1 or one.variant else one.source
-        key = (task, one.llm, one.shots, one.seed, *one.extra.items(), apart)
+        key = (task, *one.asking, apart)
         cells.setdefault(key, []).append(one)
         # A graded score that happens to be whole in one cell is still not a count.
         counted[task] = counted.get(task, True) and one.n_correct is not None
@@ -66,7 +66,8 @@ def _lacking(cells: list[tuple[str, list[Evaluation]]]) -> list[str]:
 
 def _row(task: str, parts: list[Evaluation], counted: bool) -> dict[str, Any]:
     first = parts[0]
-    row = {"task": task, "llm": first.llm, "shots": first.shots, "seed": first.seed, **first.extra}
+    row = {"task": task, "llm": first.llm, "shots": first.shots, "seed": first.seed}
+    row |= {"seq_length": first.seq_length, **first.extra}
     row["metric"] = " + ".join(sorted({p.metric for p in parts}))
     sources = sorted({p.source for p in parts})
     row["source"] = sources[0] + (f" and {len(sources) - 1} more" if len(sources) > 1 else "")
