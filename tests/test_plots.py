@@ -212,6 +212,18 @@ def test_single_points_are_drawn_as_vertical_intervals(obs):
     (ax,) = plot_context_curve(one)
     assert len(ax.collections) == 1
     assert ax.lines[0].get_marker() == "_"
+    assert not any("beyond" in text for text in legend_texts([ax]))
+    far = fake_prediction(design_of(tasks=("qa",), llms=("A-8k",), prompt_tokens=900_000), obs)
+    axes = plot_context_curve(far)
+    assert any("beyond the data" in text for text in legend_texts(axes))
+
+
+def test_nothing_is_said_of_what_the_fit_saw_unless_it_is_known(prediction, obs):
+    obs = obs.drop_vars("held_out", errors="ignore")
+    assert "observed" in legend_texts(plot_context_curve(prediction, obs))
+    some = np.arange(obs.sizes["obs_id"]) < 4
+    texts = legend_texts(plot_context_curve(prediction, obs, held_out=some))
+    assert {"observed, in the fit", "observed, held out"} <= set(texts)
 
 
 def test_too_many_colours_are_refused_with_advice(obs):
@@ -264,6 +276,8 @@ def test_unusable_predictions_and_observations_are_refused(prediction, obs):
         plot_context_curve(obs)
     with pytest.raises(SpecificationError, match="no rows"):
         plot_context_curve(prediction.isel(obs_id=slice(0)))
+    with pytest.raises(SpecificationError, match="is a DataFrame: give the Dataset"):
+        plot_context_curve(prediction.to_dataframe())
     with pytest.raises(SpecificationError, match="observations have no score"):
         plot_context_curve(prediction, obs.drop_vars("score"))
     with pytest.raises(SpecificationError, match="true or false for each of the 16"):
@@ -337,6 +351,44 @@ def test_checkpoints_of_different_size_are_one_compute_curve(obs):
     (ax,) = plot_compute_curve(fake_prediction(rows, obs))
     assert max(line.get_xdata()[-1] for line in medians(ax)) == 1e24
     assert min(line.get_xdata()[0] for line in medians(ax)) == 1e22
+
+
+def test_checkpoints_of_one_compute_are_told_apart_or_refused(obs):
+    fixed = {"task": "qa", "context_window": 8192, "prompt_tokens": 1000}
+    rows = [
+        fixed | {"llm": llm + size, "compute": compute}
+        for llm in ("base", "chat") for size, compute in ((" 8B", 1e22), (" 70B", 1e23))
+    ]  # fmt: skip
+    prediction = fake_prediction(rows, obs)
+    with pytest.raises(SpecificationError, match=r"differ in llm.*by='llm'"):
+        plot_compute_curve(prediction)
+    (ax,) = plot_compute_curve(prediction, by="llm")
+    assert len([line for line in ax.lines if line.get_marker() == "_"]) == 4
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.2, 2.0, 3.0, 3.9, 5.0, 6.3, 10.0, 50.0, 1e3])
+@pytest.mark.parametrize("low", [1e20, 3.3e22, 9.9e24])
+def test_any_span_of_compute_can_be_drawn(obs, low, ratio):
+    """The text of a tick is asked for when a figure is drawn, not when it is made."""
+    at = grid(task="qa", llm="new", compute=np.unique([low, low * ratio]), context_window=8192,
+              prompt_tokens=1000)  # fmt: skip
+    figure = plot_compute_curve(fake_prediction(at, obs))[0].figure
+    figure.canvas.draw()
+
+
+def test_a_point_belongs_to_the_nearest_number_alone(obs):
+    at = grid(task=["maths", "qa"], llm="new", compute=np.geomspace(1e22, 1e25, 20),
+              context_window=32768, prompt_tokens=[950, 1000, 1080])  # fmt: skip
+    axes = plot_compute_curve(fake_prediction(at, obs), obs)
+    drawn = sum(len(points.get_offsets()) for points in scattered(axes))
+    assert drawn == int((obs["prompt_tokens"] == 1000).sum())
+
+
+def test_numbers_that_would_read_alike_have_more_digits(obs):
+    at = grid(task="qa", llm="new", compute=[7.80e22, 7.82e22], context_window=8192,
+              prompt_tokens=[100, 1000])  # fmt: skip
+    axes = plot_context_curve(fake_prediction(at, obs), by=None, panels="compute")
+    assert [ax.get_title() for ax in axes] == ["7.8×10²² FLOP", "7.82×10²² FLOP"]
 
 
 # --- effects --------------------------------------------------------------------------------------
@@ -642,6 +694,24 @@ class TestSurface:
         axes = plot_surface(self.prediction(), value=value)
         assert [ax.get_title() for ax in axes] == ["qa", "maths"]
         assert axes[0].get_xscale() == axes[0].get_yscale() == "log"
+
+    def far(self, beyond):
+        out = self.prediction(("qa",))
+        return out.assign(extrapolation=(("obs_id", "axis"), np.reshape(beyond, (9, 1))))
+
+    def test_the_edge_runs_through_the_last_points_inside(self):
+        """Linear between points it would take up to half a step of extrapolation for data."""
+        (ax,) = plot_surface(self.far([0, 0, 0.5] * 3))
+        (edge,) = [part for part in ax.collections if part.get_linestyle()[0][1]]
+        xs = np.concatenate([path.vertices[:, 0] for path in edge.get_paths()])
+        np.testing.assert_allclose(xs, 1000.0, rtol=1e-3)
+        assert "dashed: edge of the data" in [text.get_text() for text in ax.texts]
+
+    def test_a_panel_wholly_beyond_the_data_says_so(self):
+        (ax,) = plot_surface(self.far(np.full(9, 0.1)))
+        assert [text.get_text() for text in ax.texts] == ["all of it beyond the data"]
+        (ax,) = plot_surface(self.far(np.zeros(9)))
+        assert not ax.texts
 
     def test_rows_that_are_no_grid_are_refused(self):
         with pytest.raises(SpecificationError, match="every combination"):

@@ -42,12 +42,14 @@ def token_label(value: float) -> str:
     return f"{value:.3g}"
 
 
-def flop_label(value: float) -> str:
+def flop_label(value: float, digits: int = 2) -> str:
     """A number of FLOPs as a power of ten.
 
     Parameters
     ----------
     value : float
+    digits : int
+        Of its mantissa, at most.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def flop_label(value: float) -> str:
     ('10²³', '2×10²³', '7.8×10²²')
     """
     exponent = math.floor(math.log10(value) + 1e-9)
-    mantissa = f"{value / 10.0**exponent:.2g}"
+    mantissa = f"{value / 10.0**exponent:.{digits}g}"
     if mantissa == "10":
         mantissa, exponent = "1", exponent + 1
     power = f"10{str(exponent).translate(_SUPERSCRIPTS)}"
@@ -96,34 +98,58 @@ def value_label(variable: str, value: Any) -> str:
     return f"{variable}: {text}"
 
 
-def log_axis(ax: Axes, values: np.ndarray, label: Callable[[float], str]) -> None:
-    """Make x a log axis around `values` with few, plainly labelled ticks.
+def value_labels(variable: str, values: list[Any]) -> list[str]:
+    """`value_label` of several values, with more digits where two would read alike.
+
+    Examples
+    --------
+    >>> value_labels("compute", [7.80e22, 7.82e22])
+    ['7.8×10²² FLOP', '7.82×10²² FLOP']
+    """
+    labels = [value_label(variable, value) for value in values]
+    if variable == "compute" and len(set(labels)) < len(labels):
+        return [f"{flop_label(value, 4)} FLOP" for value in values]
+    return labels
+
+
+def log_axis(
+    ax: Axes, values: np.ndarray, label: Callable[[float], str], vertical: bool = False
+) -> None:
+    """Make x, or y, a log axis around `values` with few, plainly labelled ticks.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
     values : array
-        What must be visible along x, all > 0.
+        What must be visible along it, all > 0.
     label : callable
         Text of a tick.
+    vertical : bool
+        Whether it is y.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low, high = float(np.min(values)), float(np.max(values))
     decades = math.log10(high / low)
     margin = 10.0 ** max(0.03 * decades, 0.02)
-    ax.set_xscale("log")
-    ax.set_xlim(low / margin, high * margin)
+    if vertical:
+        ax.set_yscale("log")
+        ax.set_ylim(low / margin, high * margin)
+    else:
+        ax.set_xscale("log")
+        ax.set_xlim(low / margin, high * margin)
+    axis = ax.yaxis if vertical else ax.xaxis
     # One labelled tick says nothing of a scale: below two decades, 2 and 5 are labelled too, and
     # well below one, evenly spaced numbers.
     if decades < 0.8:
-        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     else:
         subs = (1.0,) if decades > 2 else (1.0, 2.0, 5.0)
-        ax.xaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=12))
-    ax.xaxis.set_minor_locator(LogLocator(base=10, subs=np.arange(2, 10), numticks=12))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=12))
+    axis.set_minor_locator(LogLocator(base=10, subs=np.arange(2, 10), numticks=12))
+    # Evenly spaced ticks include one at 0, out of sight, whose text is asked for as well.
+    axis.set_major_formatter(FuncFormatter(lambda at, _: label(at) if at > 0 else ""))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def panel_axes(count: int, axes: Any = None) -> tuple[np.ndarray, bool]:
@@ -173,6 +199,18 @@ def finish_panel(ax: Axes, grid: str = "y") -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, axis=grid, color="0.9", linewidth=0.8)
     ax.set_axisbelow(True)
+
+
+def panel_title(ax: Axes, text: str, **style: Any) -> None:
+    """Write a title above a panel, small enough not to run into the next one's."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    size = FontProperties(size=rcParams["axes.titlesize"]).get_size_in_points()
+    width = 72.0 * ax.get_position().width * ax.figure.get_figwidth()
+    # A character is about 0.55 of its size wide; the constrained layout widens panels a little.
+    size = min(size, 1.15 * width / (0.55 * max(len(text), 1)))
+    ax.set_title(text, fontsize=max(size, 7.0), **style)
 
 
 def is_left(ax: Axes) -> bool:

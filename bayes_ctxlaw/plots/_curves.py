@@ -40,6 +40,8 @@ class Picture:
         One for each of `keys`.
     seen : set of str
         What the legend must explain.
+    told : bool
+        Whether it is known which observations the fit saw.
     """
 
     axis: CurveAxis
@@ -49,6 +51,7 @@ class Picture:
     titles: list[Any]
     colours: list[Any]
     seen: set[str]
+    told: bool
 
 
 def draw_curves(
@@ -84,18 +87,19 @@ def draw_curves(
     points = observation_rows(observations, axis, by, panels, held_out)
     keys, titles = values_of(rows, by), values_of(rows, panels)
     ordered = by is not None and not isinstance(keys[0], str)
-    picture = Picture(
-        axis, by, panels, keys, titles, _style.colours(len(keys), ordered, by or ""), set()
-    )
+    shades = _style.colours(len(keys), ordered, by or "")
+    told = held_out is not None or (observations is not None and "held_out" in observations)
+    picture = Picture(axis, by, panels, keys, titles, shades, set(), told)
     drawn, new = _axes.panel_axes(len(titles), axes)
-    for ax, title in zip(drawn, titles, strict=True):
+    names = titles if panels is None else _axes.value_labels(panels, titles)
+    for ax, title, name in zip(drawn, titles, names, strict=True):
         here = rows if panels is None else rows[rows[panels] == title]
         seen = points
         if points is not None and panels is not None:
-            seen = points[matches(points[panels], title)]
+            seen = points[matches(points[panels], title, titles)]
         _draw_panel(ax, here, seen, picture, window)
         if panels is not None:
-            ax.set_title(_axes.value_label(panels, title))
+            _axes.panel_title(ax, name)
     for ax in drawn:
         if not new or _axes.is_left(ax):
             ax.set_ylabel("score")
@@ -113,7 +117,9 @@ def _draw_panel(
         for _, curve in here.groupby(split, sort=False, dropna=False) if split else [(None, here)]:
             _draw_curve(ax, along(curve, x), x, colour, picture)
         if points is not None:
-            own = points if picture.by is None else points[matches(points[picture.by], key)]
+            own = points
+            if picture.by is not None:
+                own = points[matches(points[picture.by], key, picture.keys)]
             spread.append(own[x].to_numpy())
             _draw_points(ax, own, x, colour, _style.MARKERS[number], picture)
     _axes.log_axis(ax, np.concatenate(spread), picture.axis.label)
@@ -128,14 +134,15 @@ def _draw_panel(
 def _draw_curve(ax: Axes, curve: pd.DataFrame, x: str, colour: Any, picture: Picture) -> None:
     at, median = curve[x].to_numpy(), curve["median"].to_numpy()
     lower, upper = curve["lower"].to_numpy(), curve["upper"].to_numpy()
-    if len(curve) == 1:
-        ax.vlines(at, lower, upper, color=colour, linewidth=2, alpha=0.5)
-        ax.plot(at, median, marker="_", markersize=10, color=colour, linestyle="none")
-        return
-    ax.fill_between(at, lower, upper, color=colour, alpha=_style.BAND_ALPHA, linewidth=0)
     flags = {name: curve[f"beyond {name}"].to_numpy() for name in BEYOND}
     picture.seen |= {f"beyond {name}" for name, flag in flags.items() if flag.any()}
     beyond = np.logical_or.reduce(list(flags.values()))
+    if len(curve) == 1:
+        style = "--" if beyond[0] else "-"
+        ax.vlines(at, lower, upper, color=colour, linewidth=2, alpha=0.5, linestyle=style)
+        ax.plot(at, median, marker="_", markersize=10, color=colour, linestyle="none")
+        return
+    ax.fill_between(at, lower, upper, color=colour, alpha=_style.BAND_ALPHA, linewidth=0)
     # A step with one end beyond the data is beyond them.
     dashed = beyond[:-1] | beyond[1:]
     for run in np.split(np.arange(len(dashed)), np.flatnonzero(np.diff(dashed)) + 1):
@@ -173,9 +180,9 @@ def _legend(picture: Picture, prediction: xr.Dataset, points: bool) -> list[Any]
     marked = points and picture.seen & {"held out", "in the fit"}
     handles: list[Any] = []
     if picture.by is not None:
-        for number, (key, colour) in enumerate(zip(picture.keys, picture.colours, strict=True)):
+        labels = _axes.value_labels(picture.by, picture.keys)
+        for number, (label, colour) in enumerate(zip(labels, picture.colours, strict=True)):
             marker = _style.MARKERS[number] if marked else None
-            label = _axes.value_label(picture.by, key)
             handles.append(Line2D([], [], color=colour, marker=marker, markersize=5, label=label))
     grey = picture.colours[0] if picture.by is None else "0.35"
     handles.append(Line2D([], [], color=grey, linewidth=1.8, label="posterior median"))
@@ -188,7 +195,7 @@ def _legend(picture: Picture, prediction: xr.Dataset, points: bool) -> list[Any]
     for state, face in (("in the fit", grey), ("held out", "white")):
         if state in picture.seen:
             style = {"marker": "o", "markersize": 5, "markerfacecolor": face}
-            text = f"observed, {state}"
+            text = f"observed, {state}" if picture.told else "observed"
             handles.append(Line2D([], [], color=grey, linestyle="none", label=text, **style))
     if "window" in picture.seen:
         style = {"color": "0.35", "linewidth": 0.9, "linestyle": ":"}

@@ -13,7 +13,7 @@ import xarray as xr
 from bayes_ctxlaw.errors import SpecificationError
 
 _NEEDED = ("median", "lower", "upper")
-_NUISANCE = ("n_items", "chance", "prompt_tokens_sd", "metric")
+_APART = ("llm", "family", "n_items", "chance", "prompt_tokens_sd", "metric")
 """What may not change along a curve unnoticed where points share their place."""
 
 NEAR_DECADES = 0.1
@@ -48,6 +48,11 @@ def prediction_rows(
     prediction: xr.Dataset, axis: CurveAxis, by: str | None, panels: str | None
 ) -> pd.DataFrame:
     """Rows of a prediction, checked, with which of them lie beyond the data."""
+    if not isinstance(prediction, xr.Dataset):
+        raise SpecificationError(
+            f"the prediction is a {type(prediction).__name__}: give the Dataset that law.predict "
+            "returned, not a table of it."
+        )
     missing = [name for name in (*_NEEDED, axis.variable) if name not in prediction]
     if missing:
         raise SpecificationError(
@@ -125,21 +130,24 @@ def values_of(rows: pd.DataFrame, name: str | None) -> list[Any]:
     return values if isinstance(values[0], str) else sorted(values)
 
 
-def matches(column: pd.Series, value: Any) -> pd.Series:
-    """Rows that belong to a label, or that are near enough to a number."""
+def matches(column: pd.Series, value: Any, among: list[Any]) -> pd.Series:
+    """Rows that belong to a label, or that are near enough to a number and no nearer to another."""
     if isinstance(value, str | bool) or not value > 0:
         return column == value
-    return np.abs(np.log10(column / value)) < NEAR_DECADES
+    others = np.array([other for other in among if other > 0], dtype=float)
+    nearest = others[np.abs(np.log(column.to_numpy()[:, None] / others)).argmin(axis=1)]
+    return (np.abs(np.log10(column / value)) < NEAR_DECADES) & (nearest == value)
 
 
 def along(curve: pd.DataFrame, x: str) -> pd.DataFrame:
-    """One row for each place along x, in order; replicates of a design are the same prediction."""
+    """One row for each place along x, in order: of replicates of a design the first."""
     curve = curve.sort_values(x, kind="stable")
     twice = curve[curve.duplicated(x, keep=False)]
-    differing = [n for n in _NUISANCE if n in twice and (twice.groupby(x)[n].nunique() > 1).any()]
+    differing = [n for n in _APART if n in twice and (twice.groupby(x)[n].nunique() > 1).any()]
     if differing:
         raise SpecificationError(
             f"several rows of one curve have the same `{x}` and differ in "
-            f"{', '.join(differing)}. Colour or panel by it, or select one value first."
+            f"{', '.join(differing)}. Colour or panel by it, such as by={differing[0]!r}, or "
+            "select one value first."
         )
     return curve.drop_duplicates(x)

@@ -34,7 +34,7 @@ SMALL = 9
 """Font size of legends and notes, in points."""
 
 
-def colours(count: int, ordered: bool, what: str) -> list[Any]:
+def colours(count: int, ordered: bool, what: str, panels: bool = True) -> list[Any]:
     """Colours to tell `count` labels apart; ordered ones for numbers.
 
     Parameters
@@ -44,6 +44,8 @@ def colours(count: int, ordered: bool, what: str) -> list[Any]:
         Whether the labels are numbers in increasing order.
     what : str
         What is coloured, for the message.
+    panels : bool
+        Whether the plot takes the option of that name.
 
     Returns
     -------
@@ -56,11 +58,11 @@ def colours(count: int, ordered: bool, what: str) -> list[Any]:
         More labels than can be told apart.
     """
     if count > MAX_COLOURS:
+        own = f", or give each value its own panel (at most {MAX_PANELS}): panels={what!r}, by=None"
         raise SpecificationError(
             f"`{what}` takes {count} values here; at most {MAX_COLOURS} colours can be told apart. "
-            "Select some rows of the prediction first, colour by another variable such as "
-            f"by='technique', or give each value its own panel (at most {MAX_PANELS}): "
-            f"panels={what!r}, by=None."
+            "Select some rows first, or let `by` name a variable with fewer values, or None"
+            f"{own if panels else ''}."
         )
     if not ordered:
         return list(COLOURS[:count])

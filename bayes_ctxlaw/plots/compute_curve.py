@@ -32,8 +32,9 @@ def plot_compute_curve(
     """Plot predicted scores against training compute, with the observed ones on top.
 
     Lines, bands and points are those of `plot_context_curve`. Where `by` or `panels` is a number,
-    such as ``prompt_tokens``, observations within 26 % (a tenth of a decade) of a value count as
-    its own; the others are not drawn.
+    such as ``prompt_tokens``, observations belong to the nearest value within 26 % (a tenth of a
+    decade); the others are not drawn. Checkpoints of the same compute are refused unless `by` or
+    `panels` tells them apart.
 
     Parameters
     ----------

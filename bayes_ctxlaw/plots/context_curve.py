@@ -41,7 +41,7 @@ def plot_context_curve(
         From ``law.predict``; best at a grid with many values of ``prompt_tokens``.
     observations : Dataset, DataFrame, path or list of dict, optional
         Whatever ``as_observations`` takes. Drawn as points where their `by` and `panels` are among
-        those predicted.
+        those predicted; of a number, the nearest within 26 % (a tenth of a decade).
     by : str or None
         Variable told apart by colour, at most 8 values. Curves that differ in llm, technique and
         so on keep apart even where they share a colour.

@@ -10,6 +10,9 @@ from bayes_ctxlaw.contrasts import Contrast, spoken
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.plots import _axes, _style
 
+_ROPE = {"facecolor": "0.95", "edgecolor": "0.8", "hatch": "////", "linewidth": 0}
+"""Unlike a band, which is grey where there are several curves."""
+
 _AXES = {
     "prompt_tokens": ("prompt tokens", _axes.token_label),
     "compute": ("training compute (FLOP)", _axes.flop_label),
@@ -25,9 +28,10 @@ def plot_contrast(
 ) -> np.ndarray:
     """Plot by how much two labels differ, with the interval and the margin that does not matter.
 
-    Lines are posterior medians of the difference, bands its intervals. The number above the axis is
-    the probability that the first label scores higher. The grey strip is the region of practical
-    equivalence, if the contrast has a margin. Dotted lines stand at the context windows.
+    Lines are posterior medians of the difference, bands its intervals. Of a single curve, numbers
+    above the axis are the probability that the first label scores higher. The hatched strip is the
+    region of practical equivalence, if the contrast has a margin. Dotted lines stand at the context
+    windows.
 
     Parameters
     ----------
@@ -104,15 +108,15 @@ def plot_contrast(
         here = rows if name is None else rows[rows[panels] == name]
         ax.axhline(0.0, color="0.3", linewidth=0.9)
         if rope is not None:
-            ax.axhspan(-rope, rope, color="0.88", linewidth=0, zorder=0)
-        for key, colour in zip(keys, shades, strict=True):
+            ax.axhspan(-rope, rope, **_ROPE, zorder=0)
+        for key, colour, marker in zip(keys, shades, _style.MARKERS, strict=False):
             own = here
             for part, value in zip(split, key, strict=True):
                 own = own[own[part] == value]
             own = own.sort_values(along)
             if own.empty:
                 continue
-            _draw_curve(ax, own, along, colour)
+            _draw_curve(ax, own, along, colour, marker)
         _axes.log_axis(ax, here[along].to_numpy(), label)
         ax.set_xlabel(title)
         if along == "prompt_tokens" and "context_window" in here:
@@ -125,21 +129,24 @@ def plot_contrast(
             _write_probabilities(ax, here.sort_values(along), along)
         _axes.finish_panel(ax)
         if name is not None:
-            ax.set_title(_axes.value_label(panels, name), pad=16)
+            _axes.panel_title(ax, _axes.value_label(panels, name), pad=16)
     for ax in drawn:
         if not new or _axes.is_left(ax):
             ax.set_ylabel(f"score of {spoken(contrast.a)}\nless that of {spoken(contrast.b)}")
     handles = []
     if split:
-        for key, colour in zip(keys, shades, strict=True):
+        for key, colour, marker in zip(keys, shades, _style.MARKERS, strict=False):
             text = ", ".join(_axes.value_label(n, v) for n, v in zip(split, key, strict=True))
-            handles.append(Line2D([], [], color=colour, label=text))
+            handles.append(Line2D([], [], color=colour, marker=marker, markersize=4, label=text))
     grey = shades[0] if not split else "0.35"
     handles.append(Line2D([], [], color=grey, linewidth=1.8, label="posterior median"))
     band = _style.interval_text(found)
     handles.append(Patch(color=grey, alpha=_style.BAND_ALPHA, linewidth=0, label=band))
     if rope is not None:
-        handles.append(Patch(color="0.88", linewidth=0, label=f"within {rope:g} of each other"))
+        handles.append(Patch(**_ROPE, label=f"within {rope:g} of each other"))
+    if len(keys) == 1:
+        text = f"above: probability that {spoken(contrast.a)} is higher"
+        handles.append(Line2D([], [], linestyle="none", label=text))
     if windows:
         style = {"color": "0.35", "linewidth": 0.9, "linestyle": ":"}
         handles.append(Line2D([], [], label="context window", **style))
@@ -147,7 +154,7 @@ def plot_contrast(
     return drawn
 
 
-def _draw_curve(ax: Any, own: Any, along: str, colour: Any) -> None:
+def _draw_curve(ax: Any, own: Any, along: str, colour: Any, marker: str) -> None:
     at = own[along].to_numpy()
     if len(own) == 1:
         ax.vlines(at, own["lower"], own["upper"], color=colour, linewidth=2, alpha=0.5)
@@ -156,8 +163,9 @@ def _draw_curve(ax: Any, own: Any, along: str, colour: Any) -> None:
     ax.fill_between(
         at, own["lower"], own["upper"], color=colour, alpha=_style.BAND_ALPHA, linewidth=0
     )
-    few = "o" if len(own) <= 12 else None
-    ax.plot(at, own["median"], color=colour, linewidth=1.8, marker=few, markersize=4)
+    every = -(-len(own) // 12)
+    style = {"linewidth": 1.8, "marker": marker, "markersize": 4, "markevery": every}
+    ax.plot(at, own["median"], color=colour, **style)
 
 
 def _write_probabilities(ax: Any, own: Any, along: str) -> None:

@@ -61,10 +61,13 @@ def plot_effective_window(
         )
     if by is not None and by not in rows:
         raise SpecificationError(f"by={by!r} is not a variable of the windows.")
-    varying = [n for n in _LABELS if n in rows and rows[n].nunique() > 1 and n != by]
+    varying = [n for n in _LABELS if n in rows and rows[n].nunique() > 1]
+    rest = [n for n in varying if n != by]
+    if not rest or not rows.duplicated(rest).any():
+        varying = rest  # the colour says what these leave out
     varying = varying or [n for n in _LABELS if n in rows][:1]
     keys = [None] if by is None else list(dict.fromkeys(rows[by]))
-    shades = dict(zip(keys, _style.colours(len(keys), False, by or ""), strict=True))
+    shades = dict(zip(keys, _style.colours(len(keys), False, by or "", panels=False), strict=True))
     rows = rows.sort_values(varying[0], kind="stable") if varying else rows
     new = axes is None
     if new:

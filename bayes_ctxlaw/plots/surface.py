@@ -25,7 +25,8 @@ def plot_surface(
 ) -> np.ndarray:
     """Plot the score over prompt tokens and training compute, as a filled contour.
 
-    The dashed line is the edge of the data of the fit: what lies outside it is extrapolated.
+    The dashed line runs through the last points of the grid inside the data of the fit: what lies
+    outside it is extrapolated.
 
     Parameters
     ----------
@@ -70,9 +71,7 @@ def plot_surface(
         prediction["median"] if value == "median" else prediction["upper"] - prediction["lower"]
     ).values
     rows["beyond"] = (
-        (prediction["extrapolation"].max("axis") > 0).values
-        if "extrapolation" in prediction
-        else False
+        prediction["extrapolation"].max("axis").values if "extrapolation" in prediction else 0.0
     )
     titles = [None] if panels is None else list(dict.fromkeys(rows[panels]))
     parts = [rows if t is None else rows[rows[panels] == t] for t in titles]
@@ -87,40 +86,44 @@ def plot_surface(
     drawn, new = _axes.panel_axes(len(titles), axes)
     top = max(float(rows["shown"].max()), 1e-3)
     levels = np.linspace(0.0, top, 13)
-    filled, outside = None, False
+    filled, outside = None, None
     for ax, title, part in zip(drawn, titles, parts, strict=True):
         table = part.pivot(index="compute", columns="prompt_tokens", values="shown")
         beyond = part.pivot(index="compute", columns="prompt_tokens", values="beyond").to_numpy()
         x, y = table.columns.to_numpy(), table.index.to_numpy()
         filled = ax.contourf(x, y, table.to_numpy(), levels=levels, cmap="viridis")
-        if beyond.any() and not beyond.all():
-            outside = True
-            ax.contour(x, y, beyond.astype(float), levels=[0.5], colors="white", linestyles="--")
+        if (beyond > 0).all():
+            _note(ax, "all of it beyond the data")
+        elif (beyond > 0).any():
+            outside = outside or ax
+            # At the least distance: the line meets the last points that have none.
+            ax.contour(
+                x, y, (beyond > 0).astype(float), levels=[1e-6], colors="white", linestyles="--"
+            )
         _axes.log_axis(ax, x, _axes.token_label)
+        _axes.log_axis(ax, y, _axes.flop_label, vertical=True)
         ax.set_xlim(x[0], x[-1])
-        ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(lambda flops, _: _axes.flop_label(flops))
-        ax.yaxis.set_minor_formatter("")
+        ax.set_ylim(y[0], y[-1])
         ax.set_xlabel("prompt tokens")
         if title is not None:
-            ax.set_title(_axes.value_label(panels, title))
+            _axes.panel_title(ax, _axes.value_label(panels, title))
         if not new or _axes.is_left(ax):
             ax.set_ylabel("training compute (FLOP)")
     text = VALUES[value]
     if value == "width":
-        text += f" ({_style.interval_text(prediction)})"
+        text += f"\n({_style.interval_text(prediction)})"
     bar = drawn[0].figure.colorbar(filled, ax=list(drawn), label=text)
     bar.ax.yaxis.set_major_formatter(lambda score, _: f"{score:.2g}")
-    if outside:
-        drawn[0].text(
-            0.02,
-            0.02,
-            "dashed: edge of the data",
-            transform=drawn[0].transAxes,
-            color="white",
-            fontsize=_style.SMALL - 1,
-        )
+    if outside is not None:
+        _note(outside, "dashed: edge of the data")
     return drawn
+
+
+def _note(ax: Any, text: str) -> None:
+    # The colours run from dark to bright: white alone is not seen everywhere.
+    box = {"facecolor": "0.2", "alpha": 0.7, "linewidth": 0, "pad": 2}
+    style = {"color": "white", "fontsize": _style.SMALL - 1, "bbox": box}
+    ax.text(0.02, 0.03, text, transform=ax.transAxes, **style)
 
 
 def _is_grid(part: Any) -> bool:
