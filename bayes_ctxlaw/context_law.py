@@ -21,6 +21,7 @@ from bayes_ctxlaw.encoding import (
     Encoding,
     chance_levels,
     check_references,
+    longest_within,
     parse_groups,
 )
 from bayes_ctxlaw.errors import FileFormatError, NotFittedError, ObservationError
@@ -551,8 +552,10 @@ class ContextLaw:
         law.spec = law._specification(config["resolved_likelihood"], config.get("strays"))
         rows = xr.merge([tree["observed_data"].to_dataset(), tree["constant_data"].to_dataset()])
         law.obs = as_observations(rows).assign_attrs(config["obs_attrs"])
-        if not law.encoding.chance:  # earlier versions did not write it, but the rows tell
-            law.encoding = replace(law.encoding, chance=chance_levels(law.obs))
+        # Earlier versions did not write these, but the rows tell.
+        of_rows = {"chance": chance_levels, "within": longest_within}
+        unsaid = {n: of(law.obs) for n, of in of_rows.items() if n not in config["encoding"]}
+        law.encoding = replace(law.encoding, **unsaid)
         law._seed = config["seed"]
         law.idata = tree
         check_complete(tree["posterior"].to_dataset(), law.spec, law.encoding)
@@ -574,13 +577,14 @@ def _encoding(saved: dict[str, Any], path: str | os.PathLike[str]) -> Encoding:
             f"now need ({', '.join(lacking)}). Fit the law again and save it."
         )
     return Encoding(
-        saved["compute_reference"],
-        saved["prompt_tokens_reference"],
-        {level: tuple(labels) for level, labels in saved["labels"].items()},
-        {name: (low, high) for name, (low, high) in saved["ranges"].items()},
-        {task: tuple(spans) for task, spans in saved["edges"].items()},
-        saved["shown"],
-        saved.get("chance", {}),
+        compute_reference=saved["compute_reference"],
+        prompt_tokens_reference=saved["prompt_tokens_reference"],
+        labels={level: tuple(labels) for level, labels in saved["labels"].items()},
+        ranges={name: (low, high) for name, (low, high) in saved["ranges"].items()},
+        edges={task: tuple(spans) for task, spans in saved["edges"].items()},
+        shown=saved["shown"],
+        within=saved.get("within", {}),
+        chance=saved.get("chance", {}),
     )
 
 

@@ -237,6 +237,23 @@ def chance_levels(obs: xr.Dataset) -> dict[str, float | None]:
     return found
 
 
+def longest_within(obs: xr.Dataset) -> dict[str, float]:
+    """Log prompt tokens of every task's longest prompt, of one past its window what that holds.
+
+    Parameters
+    ----------
+    obs : xr.Dataset
+        Observations.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    held = np.log(np.minimum(obs["prompt_tokens"].values, obs["context_window"].values))
+    tasks = level_labels(obs, "task")
+    return {task: float(held[tasks == task].max()) for task in _unique(tasks)}
+
+
 def decades_beyond(log10: np.ndarray, low: Any, high: Any) -> np.ndarray:
     """How far numbers lie beyond a range, all as decimal logarithms; a rounding error is none."""
     away = np.maximum(log10 - high, low - log10)
@@ -283,8 +300,7 @@ class Encoding:
     shown : dict of str to float
         By checkpoint, the largest log ratio of prompt to window.
     within : dict of str to float
-        By task, log prompt tokens of the longest prompt that was of use: of one past its window
-        what the window holds.
+        By task, log prompt tokens of the longest prompt, of one past its window what that holds.
     chance : dict of str to float or None
         By task, its chance level; None where its rows have several.
 
@@ -312,11 +328,10 @@ class Encoding:
         ratio = log_n - np.log(obs["context_window"].values)
         # A prompt past its window tells of the window, not of what longer prompts are good for.
         fits = log_n[ratio <= 0.0] if (ratio <= 0.0).any() else log_n
-        tasks, held = level_labels(obs, "task"), log_n - np.maximum(ratio, 0.0)
-        edges, within = {}, {}
+        tasks = level_labels(obs, "task")
+        edges = {}
         for task in _unique(tasks):
             own = tasks == task
-            within[task] = float(held[own].max())
             spans = [(axis[own].min(), axis[own].max()) for axis in (log_c, log_n, ratio)]
             edges[task] = tuple(map(float, np.ravel(spans)))
         llms = level_labels(obs, "llm")
@@ -332,7 +347,7 @@ class Encoding:
             },
             edges=edges,
             shown={llm: float(ratio[llms == llm].max()) for llm in _unique(llms)},
-            within=within,
+            within=longest_within(obs),
             chance=chance_levels(obs),
         )
 

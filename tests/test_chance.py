@@ -97,11 +97,12 @@ def test_a_saved_fit_knows_it_even_if_its_file_does_not_say(law, tmp_path, monke
 
     def older(*arguments):
         tree, config = read(*arguments)
-        del config["encoding"]["chance"]
+        del config["encoding"]["chance"], config["encoding"]["within"]
         return tree, config
 
     monkeypatch.setattr(module, "read_fit", older)
-    assert bcl.ContextLaw.load(path).encoding.chance == CHANCE
+    assert bcl.ContextLaw.load(path).encoding == law.encoding
+    assert law.encoding.chance == CHANCE
 
 
 def test_points_say_nothing_of_a_chance_that_is_not_given_nor_does_their_table(law, obs):
