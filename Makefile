@@ -2,7 +2,7 @@
 # Variables: PYTHON       the interpreter to make .venv with (default: the first that fits)
 #            PYTEST_ARGS  arguments for pytest; by default those marked slow are left out
 #            DOCS         the folder for the documentation (default: docs/_build/html)
-# Slow are the recovery of parameters from twenty simulated sets, notebooks 02 to 06: make test-slow.
+# Slow are recovery and calibration with many fits, and notebooks 02 to 06: make test-slow.
 PYTEST_ARGS ?= -m "not slow"
 # Where `make docs` puts the pages.
 DOCS ?= docs/_build/html

@@ -1,6 +1,5 @@
 """Item-level rows to cells: exact, whatever the order, the pieces and the file."""
 
-import doctest
 import itertools
 import time
 
@@ -298,10 +297,6 @@ def test_a_million_items_take_seconds():
     cells = aggregate_items(frame)
     assert cells["n_items"].sum() == 1_000_000
     assert time.perf_counter() - start < 20  # about 1.5 on a quiet machine
-
-
-def test_examples_in_docstrings():
-    assert doctest.testmod(aggregation).failed == 0
 
 
 CELL = ("task", "llm", "compute", "context_window")

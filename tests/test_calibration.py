@@ -168,6 +168,7 @@ def test_a_broken_file_is_named(design, tmp_path):
         bcl.calibrate(small_law(), design, 4, folder=tmp_path, **OPTIONS)
 
 
+@pytest.mark.slow  # that wrong ranks are marked is tested below, of ranks in closed form
 def test_a_law_fitted_under_another_prior_is_found_out(design):
     prior = small_law().priors["A"]
     shifted = bcl.Prior("lognormal", prior.loc + 2 * prior.scale, prior.scale)

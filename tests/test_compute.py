@@ -1,14 +1,11 @@
 """Training compute: the rule and the registry."""
 
-import doctest
-
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import bayes_ctxlaw.compute as compute
 from bayes_ctxlaw.compute import find_model, list_models, model_compute, training_flops
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 
@@ -211,10 +208,6 @@ def test_undisclosed_tokens():
         model_compute("mistral-7b")
     assert "training tokens are not" in str(caught.value)
     assert "undisclosed" in str(caught.value)
-
-
-def test_examples_in_docstrings():
-    assert doctest.testmod(compute).failed == 0
 
 
 def test_a_product_beyond_all_numbers_and_text_among_objects_are_refused():

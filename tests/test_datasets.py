@@ -1,6 +1,5 @@
 """The bundled tables: what they hold, and that they are what was published."""
 
-import doctest
 import importlib.util
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import pytest
 import xarray as xr
 from _shared import REPOSITORY, SHARED, needs_shared
 
-import bayes_ctxlaw.datasets as datasets
 from bayes_ctxlaw.compute import list_models
 from bayes_ctxlaw.datasets import list_datasets, load_dataset
 from bayes_ctxlaw.errors import UnknownLabelError
@@ -346,7 +344,3 @@ def test_loading_imports_neither_pymc_nor_the_network():
         "assert not {'pymc', 'pytensor', 'requests', 'urllib3'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
-
-
-def test_examples_in_docstrings():
-    assert doctest.testmod(datasets).failed == 0

@@ -1,7 +1,5 @@
 """Clustering on difficulty: every step of the algorithm, its door, and its forecasts."""
 
-import doctest
-import importlib
 import itertools
 import re
 import subprocess
@@ -577,12 +575,6 @@ def test_samples_are_binomial(population):
 def test_the_simulator_checks_its_options():
     with pytest.raises(bcl.SpecificationError, match=r"n_items=0.*'odd'"):
         simulate_items(n_items=0, shares={"odd": 1.0})
-
-
-def test_examples_in_docstrings():
-    for name in ("items", "clustering", "curves", "mapping", "lines", "simulate", "forecaster"):
-        module = importlib.import_module(f"bayes_ctxlaw.rivals.difficulty.{name}")
-        assert doctest.testmod(module).failed == 0
 
 
 def test_light_import():

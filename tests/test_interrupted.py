@@ -170,7 +170,7 @@ def test_an_interruption_of_a_pilot_is_none_of_its_draws(interrupted):
 
 
 def test_a_fit_names_the_seed_that_makes_it_again():
-    obs = bcl.load_dataset("helmet_icl")
+    obs = bcl.load_dataset("montgomery2025")
     size = {"draws": 10, "tune": 30, "chains": 1, "thin": 1, "progressbar": False}
     first = bcl.ContextLaw()
     attrs = first.fit(obs, **size)["posterior"].attrs

@@ -1,7 +1,5 @@
 """Task ladders: the paper's numbers, recovery, one protocol, what they refuse."""
 
-import doctest
-import importlib
 import logging
 import sys
 
@@ -665,12 +663,6 @@ def test_checkpoint_files_that_are_not_right(folder):
         load_ladder_checkpoints(folder, sha256={"760M-5xC.csv": "00"})
     for words in ("1B-2xC.csv is not in", "190M-1xC.csv has no column", "760M-5xC.csv has the che"):
         assert words in str(caught.value)
-
-
-def test_examples_in_docstrings():
-    for name in ("curves", "task_ladder"):
-        module = importlib.import_module(f"bayes_ctxlaw.rivals.ladder.{name}")
-        assert doctest.testmod(module).failed == 0
 
 
 def test_light_import():

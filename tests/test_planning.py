@@ -1,7 +1,6 @@
 """Planning: against searches on a grid, closed forms, and fits that were made again."""
 
 import copy
-import doctest
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
@@ -23,15 +22,11 @@ from bayes_ctxlaw.errors import (
     UnknownLabelError,
 )
 from bayes_ctxlaw.planning import (
-    _rows,
     _variance,
-    evaluations,
     next_evaluation,
     plan_table,
-    required,
     required_compute,
     required_context,
-    table,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -617,11 +612,6 @@ def test_the_ranking_is_that_of_true_refits():
     spec.loader.exec_module(benchmark)
     _, correlation = benchmark.compare(repeats=4, seed=1)
     assert correlation >= 0.8
-
-
-@pytest.mark.parametrize("module", [_rows, _variance, evaluations, required, table])
-def test_examples_in_docstrings(module):
-    assert doctest.testmod(module).failed == 0
 
 
 def test_blank_candidates_of_numbers_are_refused():

@@ -1,8 +1,6 @@
 """Readers: scores and counts are the tools' own, nothing counts twice, broken files are named."""
 
 import copy
-import doctest
-import importlib
 import json
 import math
 import shutil
@@ -1444,8 +1442,3 @@ def test_progress_is_shown_on_stderr_if_wanted(capsys):
     assert not captured.out
     paper()
     assert not capsys.readouterr().err
-
-
-@pytest.mark.parametrize("module", ["context_scaling", "lm_eval", "tables", "reading"])
-def test_examples_in_docstrings(module):
-    assert doctest.testmod(importlib.import_module(f"bayes_ctxlaw.readers.{module}")).failed == 0

@@ -264,7 +264,7 @@ class TestReview:
     def test_alpha_of_a_single_compute_value_is_the_priors(self, montgomery):
         law = bcl.ContextLaw()
         kept = montgomery["compute"].values < 1e23
-        size = {"draws": 200, "tune": 300, "thin": 1, "progressbar": False}
+        size = {"draws": 100, "tune": 200, "thin": 1, "progressbar": False}
         law.fit(montgomery.isel(obs_id=kept), random_seed=1, **size)
         row = law.review().table.loc["parameters that the prior decides"]
         assert row["verdict"] == "REVIEW"
