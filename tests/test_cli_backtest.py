@@ -86,9 +86,8 @@ def test_scores_and_predictions_are_written():
 
 
 def test_two_tables_in_one_file_are_refused_before_anything_is_fitted():
-    result = run(
-        *RIVAL, "--split", "leave-out=task", "--out", "one.csv", "--predictions", "./one.csv"
-    )
+    files = "--out", "other.csv", "--predictions", "one.csv", "--calibration", "./one.csv"
+    result = run(*RIVAL, "--split", "leave-out=task", *files)
     assert result.exit_code == 1
     assert "one.csv is named for two tables" in result.stderr
     assert not Path("one.csv").exists()

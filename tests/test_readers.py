@@ -337,6 +337,21 @@ def test_lengths_of_ruler_without_items_are_left_out_and_said(tmp_path):
     assert "niah: 4096,none = -1 is outside [0, 1]" in message
 
 
+@pytest.mark.parametrize("absent", [{}, {4096: []}])
+def test_lengths_that_were_run_one_by_one_are_read_together_or_singly(tmp_path, absent):
+    ruler(tmp_path / "a", {4096: [1.0, 0.0]})
+    ruler(tmp_path / "b", absent | {8192: [1.0]}, time="2025-05-02T10-00-00.1")
+    reading = quietly(read_lm_eval, tmp_path)
+    assert reading.table[["seq_length", "n_items"]].values.tolist() == [[4096, 2], [8192, 1]]
+    assert not any("without items" in note for note in reading.notes)
+    one = quietly(read_lm_eval, tmp_path, metric="4096")
+    assert one.table[["seq_length", "score"]].values.tolist() == [[4096, 0.5]]
+    assert any(
+        note.startswith("Of other lengths than were asked for, and left out: niah (b/results_")
+        for note in one.notes
+    )
+
+
 def test_a_log_of_lengths_must_agree_with_its_results(tmp_path):
     ruler(tmp_path)
     log = next(tmp_path.glob("*.jsonl"))
@@ -775,7 +790,7 @@ def test_cells_that_lack_a_part_of_their_task_are_named(tmp_path):
     one_task(tmp_path / "2", results={"a": score}, model_name="other", **{"n-samples": counts})
     reading = quietly(read_lm_eval, tmp_path, tasks={"a": "ab", "b": "ab"})
     assert reading.table["n_items"].tolist() == [8, 4]
-    (note,) = [n for n in reading.notes if n.startswith("ab pools 'a' and 'b'")]
+    (note,) = [n for n in reading.notes if n.startswith("ab pools 'a', 'b'")]
     assert "other without 'b' (2/results_" in note
     whole = quietly(read_lm_eval, tmp_path)
     assert not any(" pools " in n for n in whole.notes)
@@ -1014,6 +1029,32 @@ def test_a_metric_of_a_group_has_the_items_and_prompts_of_that_group(tmp_path, g
     row = inspect(tmp_path, metric="all").table.iloc[0]
     assert row["n_items"] == len(content["samples"])
     assert 10 < row["prompt_tokens"] < 11
+
+
+def test_a_group_is_known_by_the_name_of_its_metric_whatever_its_key(tmp_path, grouped):
+    """A scorer with a dict of metrics puts a prefix before the keys of its log."""
+    content, levels = grouped
+    (score,) = content["results"]["scores"]
+    score["metrics"] = {f"x_{key}": metric for key, metric in score["metrics"].items()}
+    file_of("a.json", content, tmp_path)
+    row = inspect(tmp_path, metric="x_level 1").table.iloc[0]
+    assert (row["n_items"], row["prompt_tokens"]) == (len(levels["level 1"]), 11)
+    row = inspect(tmp_path, metric="x_all").table.iloc[0]
+    assert row["n_items"] == len(content["samples"])
+
+
+def test_a_group_called_all_is_a_group_where_nothing_is_of_all(tmp_path, grouped):
+    content, _ = grouped
+    for i, sample in enumerate(content["samples"]):
+        sample["metadata"] = {"level": ("all", "few")[i % 2]}
+    (score,) = content["results"]["scores"]
+    how = {"group_key": "level", "all": False}
+    first = [float(i % 3 == 0) for i in range(len(content["samples"]))][::2]
+    metric = {"name": "all", "group": "grouped", "value": float(np.mean(first)), "params": how}
+    score["metrics"] = {"all": metric}
+    file_of("a.json", content, tmp_path)
+    row = inspect(tmp_path, metric="all").table.iloc[0]
+    assert (row["n_items"], row["prompt_tokens"]) == (len(first), 10)
 
 
 def test_items_of_a_group_that_the_log_does_not_tell_are_unknown(tmp_path, grouped):

@@ -221,7 +221,8 @@ def check_tables(*paths: Path | None, force: bool) -> None:
     for path in asked:
         check_output(path, force)
         check_table_name(path)
-    if len({path.resolve() for path in asked}) < len(asked):
+    places = [path.resolve() for path in asked]
+    if twice := [place for place in places if places.count(place) > 1]:
         raise SpecificationError(
-            f"{asked[0].name} is named for two tables; give each a file of its own."
+            f"{twice[0].name} is named for two tables; give each a file of its own."
         )

@@ -135,8 +135,10 @@ def matches(column: pd.Series, value: Any, among: list[Any]) -> pd.Series:
     if isinstance(value, str | bool) or not value > 0:
         return column == value
     others = np.array([other for other in among if other > 0], dtype=float)
-    nearest = others[np.abs(np.log(column.to_numpy()[:, None] / others)).argmin(axis=1)]
-    return (np.abs(np.log10(column / value)) < NEAR_DECADES) & (nearest == value)
+    with np.errstate(divide="ignore"):  # 0 is near to nothing
+        away = np.abs(np.log10(column.to_numpy(dtype=float)[:, None] / others))
+    nearest = others[away.argmin(axis=1)] == value
+    return pd.Series(nearest & (away.min(axis=1) < NEAR_DECADES), index=column.index)
 
 
 def along(curve: pd.DataFrame, x: str) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def values_of(log: EvalLog) -> dict[str, Value]:
             several = names.count(score.name) > 1 and score.reducer
             name = f"{score.name}/{key}" + (f"/{score.reducer}" if several else "")
             grouping = _grouping(metric)
-            if grouping is None or key == grouping.get("all_label", "all"):
+            if grouping is None or _is_of_all(metric, grouping):
                 n = score.scored_samples
                 values[name] = Value(
                     value=metric.value,
@@ -71,7 +71,7 @@ def values_of(log: EvalLog) -> dict[str, Value]:
                     lost=False,
                 )
             else:
-                values[name] = _of_group(log, metric, _group(log, grouping, key), items)
+                values[name] = _of_group(log, metric, _group(log, grouping, metric.name), items)
     return values
 
 
@@ -101,6 +101,12 @@ def _grouping(metric: EvalMetric) -> dict[str, Any] | None:
     return {} if getattr(metric, "group", None) == "grouped" else None
 
 
+def _is_of_all(metric: EvalMetric, grouping: dict[str, Any]) -> bool:
+    """Whether it is the metric of all groups together, if there is one, and not of a group."""
+    together = grouping.get("all", "samples") is not False
+    return together and metric.name == grouping.get("all_label", "all")
+
+
 def _group(log: EvalLog, grouping: dict[str, Any], name: str) -> list[EvalSample]:
     """The samples of one group, by the name of its metric."""
     key = grouping.get("group_key")
@@ -109,7 +115,7 @@ def _group(log: EvalLog, grouping: dict[str, Any], name: str) -> list[EvalSample
         sample
         for sample in log.samples or []
         if isinstance(key, str) and key in sample.metadata
-        if form.replace("{group_name}", str(sample.metadata[key])) == name
+        if form.format(group_name=sample.metadata[key]) == name
     ]
 
 

@@ -25,8 +25,13 @@ class Job:
         self.run, self.task = run, task
         # Of lengths a run may have some; of what it has none, the fault is that of the first.
         there = [m for m in metrics if m in task.values]
-        self.metrics = [m for m in there if task.has_items(m)] or there[:1] or metrics[:1]
+        with_items = [m for m in there if task.has_items(m)]
+        self.metrics = with_items or there[:1] or metrics[:1]
         self.without_items = sorted(set(there) - set(self.metrics))
+        # Lengths may be run one by one: then a run has items of others than are asked for.
+        lengths = [m for m in task.metrics() if length_of(m) is not None and task.has_items(m)]
+        of_lengths = all(length_of(m) is not None for m in metrics)
+        self.is_of_others = of_lengths and not with_items and bool(lengths)
         log = run.log(task.name)
         self.log = log if log in logs else None
         self.path = self.log or run.path
@@ -83,6 +88,18 @@ class Job:
             extra=run.settings,
             time=run.time,
         )
+
+
+def of_lengths_asked(jobs: list[Job]) -> tuple[list[Job], list[str]]:
+    """Jobs without those whose run is of other lengths, where another run is of these; and a note.
+
+    Where none is, all stay, and reading them says what is at fault.
+    """
+    read = {job.task.name for job in jobs if not job.is_of_others}
+    left = [job for job in jobs if job.is_of_others and job.task.name in read]
+    names = few([f"{job.task.name} ({job.run.source})" for job in left])
+    notes = [f"Of other lengths than were asked for, and left out: {names}."] if left else []
+    return [job for job in jobs if job not in left], notes
 
 
 def notes_of(
@@ -158,9 +175,10 @@ def _notes_on_lengths(jobs: list[Job]) -> list[str]:
     if not of_lengths:
         return []
     notes = [f"One cell for each prompt length: {few(sorted({j.task.name for j in of_lengths}))}."]
-    empty = [f"{short(m)} of {job.task.name}" for job in of_lengths for m in job.without_items]
-    if empty:
-        notes.append(f"Lengths without items were left out: {few(empty)}.")
+    read = {(short(m), job.task.name) for job in of_lengths for m in job.metrics}
+    empty = {(short(m), job.task.name): None for job in of_lengths for m in job.without_items}
+    if named := [f"{length} of {task}" for length, task in empty if (length, task) not in read]:
+        notes.append(f"Lengths without items were left out: {few(named)}.")
     unknown = [j for j in of_lengths if not j.log and j.task.items_of(j.metrics[0]) is None]
     if any(job.task.n_items for job in unknown):
         names = few(sorted({job.task.name for job in unknown}))

@@ -55,10 +55,10 @@ def _lacking(cells: list[tuple[str, list[Evaluation]]]) -> list[str]:
     for task, parts in cells:
         absent = sorted(set(whole[task]) - {one.part for one in parts})
         if absent:
-            found = f"{parts[0].asked} without {' and '.join(map(repr, absent))}"
+            found = f"{parts[0].asked} without {few(list(map(repr, absent)), 3)}"
             fewer.setdefault(task, []).append(f"{found} ({parts[0].source})")
     return [
-        f"{task} pools {' and '.join(map(repr, sorted(whole[task])))}, and not all cells have "
+        f"{task} pools {few(list(map(repr, sorted(whole[task]))), 3)}, and not all cells have "
         f"these, so that their scores are of other items: {few(found, 3)}."
         for task, found in fewer.items()
     ]

@@ -10,7 +10,7 @@ from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.readers import _cells, _llms, _lm_eval_samples, _metrics
 from bayes_ctxlaw.readers._files import Folder
-from bayes_ctxlaw.readers._lm_eval_jobs import Job, notes_of, short
+from bayes_ctxlaw.readers._lm_eval_jobs import Job, notes_of, of_lengths_asked, short
 from bayes_ctxlaw.readers._lm_eval_results import TIME, Run, length_of, read_run
 from bayes_ctxlaw.readers._lm_eval_samples import CountTokens
 from bayes_ctxlaw.readers._pooling import table_of
@@ -126,7 +126,9 @@ def read_lm_eval(
     wanted = [(run, run.tasks[name]) for run in runs for name in _wanted(run, labels)]
     candidates = _metrics.Candidates((t.name, run.source, t.metrics()) for run, t in wanted)
     metrics = _metrics.choose(metric, candidates, short, lambda m: length_of(m) is not None)
-    jobs = [Job(run, task, metrics[task.name], logs) for run, task in wanted]
+    jobs, left_out = of_lengths_asked(
+        [Job(run, task, metrics[task.name], logs) for run, task in wanted]
+    )
     found = folder.each(
         lambda job: job.evaluations(scores, counter(job.run.llm)), jobs, "tasks", lambda j: j.path
     )
@@ -142,6 +144,7 @@ def read_lm_eval(
         *pooled,
         *from_registry,
         *notes_of(runs, wanted, labels, jobs),
+        *left_out,
         *folder.notes(),
     ]
     n_files = len(runs) + sum(job.log is not None for job in jobs)

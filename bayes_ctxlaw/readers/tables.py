@@ -113,7 +113,8 @@ def _stated(table: pd.DataFrame) -> tuple[dict[Hashable, dict[str, Any]], pd.Ser
     """What the rows state of each checkpoint, and which one each row is of.
 
     One name with several extensions is several checkpoints. What the rows of a checkpoint state in
-    several ways is NaN, and so is an extension that only other rows of its name state.
+    several ways is NaN, and so is what only other rows of its name state: whether it holds for
+    these is not known.
     """
     own = [name for name in _llms.FIELDS if name in table]
     by = [table["llm"]]
@@ -141,7 +142,8 @@ def _filled(table: pd.DataFrame, described: pd.DataFrame, checkpoint: pd.Series)
             for name in (name for name in _llms.FIELDS if name in table)
             for _, column in rows[name].groupby(checkpoint, sort=False)
             if column.isna().any() and column.notna().any()
-            if described.loc[column.index, name].notna().all()
+            # Not what `llms` says, which goes before the rows.
+            if described.loc[column.index[column.isna()], name].isin(column.dropna()).all()
         ]
         if names:
             filled = ", ".join(dict.fromkeys(names))
