@@ -603,6 +603,7 @@ def against_the_curve(seeds):
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 def test_simulated_populations_are_forecast_better_than_by_a_curve():
     found = against_the_curve(range(2000, 2005))
     assert found["clusters"].mean() < found["curve"].mean()

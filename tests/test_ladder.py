@@ -687,6 +687,7 @@ def falling_to_nothing():
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 def test_scores_stay_between_0_and_1_where_chance_is_0():
     frame = falling_to_nothing()
     frame["task_loss"] *= np.exp(0.005 * np.random.default_rng(3).standard_normal(len(frame)))
@@ -716,7 +717,7 @@ def test_compute_and_one_of_size_and_tokens_tell_the_other(small):
     assert law.predict([row])["point"].item() != pytest.approx(points[2])
 
 
-@pytest.mark.parametrize("variant", ["task_loss", "direct"])
+@pytest.mark.parametrize("variant", ["task_loss", pytest.param("direct", marks=pytest.mark.slow)])
 def test_runs_that_score_nothing_where_chance_is_0_are_fitted(variant):
     """Simulated: a score of 0 has a binomial error, too, and does not pull the curve to it."""
     frame = simulated(tasks=("a", "b", "c"))

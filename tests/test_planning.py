@@ -93,7 +93,9 @@ def test_required_context_of_a_response_reaches_with_the_probability(points):
     assert probability_of_a_response(FEW, at, 0.35, 100) == pytest.approx(0.9, abs=0.005)
 
 
-@pytest.mark.parametrize("likelihood", ["student_t", "beta_binomial"])
+@pytest.mark.parametrize(
+    "likelihood", ["student_t", pytest.param("beta_binomial", marks=pytest.mark.slow)]
+)
 def test_a_fitted_law_promises_no_more_of_a_response_than_it_keeps(fitted, likelihood):
     law = copy.copy(fitted)
     law.spec = replace(fitted.spec, likelihood=likelihood)

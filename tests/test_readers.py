@@ -1311,7 +1311,7 @@ def check_observed(reading, name):
     assert not isinstance(found, str) or name in found, found
 
 
-@settings(FUZZ, max_examples=300)
+@settings(FUZZ, max_examples=150)
 @given(data=st.data())
 def test_fuzzed_values_in_the_paper_s_files(data, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz-paper"
@@ -1332,7 +1332,7 @@ def test_fuzzed_values_in_the_paper_s_files(data, tmp_path_factory):
         check_told(found, path.name, way)
 
 
-@settings(FUZZ, max_examples=200)
+@settings(FUZZ, max_examples=100)
 @given(data=st.data())
 def test_fuzzed_bytes_in_the_paper_s_files(data, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz-bytes"
@@ -1343,7 +1343,7 @@ def test_fuzzed_bytes_in_the_paper_s_files(data, tmp_path_factory):
     assert isinstance(found, Reading) or path.name in found
 
 
-@settings(FUZZ, max_examples=300)
+@settings(FUZZ, max_examples=150)
 @given(data=st.data(), alone=st.booleans())
 def test_fuzzed_values_in_lm_eval_s_results(data, alone, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / f"fuzz-results-{alone}"
@@ -1368,7 +1368,7 @@ def test_fuzzed_values_in_lm_eval_s_results(data, alone, tmp_path_factory):
         check_told(found, path.name, way)
 
 
-@settings(FUZZ, max_examples=200)
+@settings(FUZZ, max_examples=100)
 @given(data=st.data())
 def test_fuzzed_values_in_lm_eval_s_logs(data, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz-log"
@@ -1393,7 +1393,7 @@ def test_fuzzed_values_in_lm_eval_s_logs(data, tmp_path_factory):
         assert f"line {number + 1}" in found or "15" in found
 
 
-@settings(FUZZ, max_examples=200)
+@settings(FUZZ, max_examples=100)
 @given(data=st.data())
 def test_fuzzed_bytes_in_lm_eval_s_logs(data, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz-log-bytes"
@@ -1405,7 +1405,7 @@ def test_fuzzed_bytes_in_lm_eval_s_logs(data, tmp_path_factory):
     assert isinstance(found, Reading) or log.name in found
 
 
-@settings(FUZZ, max_examples=200)
+@settings(FUZZ, max_examples=100)
 @given(data=st.data(), as_bytes=st.booleans())
 def test_fuzzed_inspect_logs(data, as_bytes, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz-inspect"
@@ -1425,7 +1425,7 @@ def test_fuzzed_inspect_logs(data, as_bytes, tmp_path_factory):
         assert path.name in found
 
 
-@settings(FUZZ, max_examples=200)
+@settings(FUZZ, max_examples=100)
 @given(data=st.data(), as_bytes=st.booleans())
 def test_fuzzed_tables(data, as_bytes, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz-tables"

@@ -390,6 +390,7 @@ def test_the_page_can_be_printed(report, tmp_path):
 # --- demo -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # the command's own tests run a quick demo
 def test_the_demo_writes_what_it_promises(tmp_path, monkeypatch):
     monkeypatch.setattr("bayes_ctxlaw.context_law.ContextLaw", FakeLaw)
     steps = []

@@ -234,6 +234,7 @@ def test_the_same_seed_gives_the_same_and_another_another():
     assert not first.predict(at).equals(first.predict(at, random_seed=5))
 
 
+@pytest.mark.slow  # a backtest, of which a stack is made, does so in every run
 def test_processes_of_this_machine_find_the_same():
     members = {"a": Curve(-0.02), "b": Gaussian()}
     at = design_of(prompt_tokens=[500, 3000])
