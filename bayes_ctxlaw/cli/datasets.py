@@ -12,14 +12,14 @@ from bayes_ctxlaw.cli._common import (
     OUT,
     Force,
     Json,
-    check_output,
+    check_tables,
     print_json,
     records,
     report_file,
     reports_errors,
 )
 from bayes_ctxlaw.datasets import list_datasets, load_dataset
-from bayes_ctxlaw.output import check_table_name, write_table
+from bayes_ctxlaw.output import write_table
 
 
 @reports_errors
@@ -52,8 +52,7 @@ def datasets(
         for key, value in list_datasets().loc[name].items():
             OUT.print(f"{str(key).replace('_', ' ')}: {value}", markup=False, highlight=False)
     if out is not None:
-        check_output(out, force)
-        check_table_name(out)
+        check_tables(out, force=force)
         write_table(obs.to_dataframe(), out)
         if not as_json:
             report_file(out, f"{obs.sizes['obs_id']} observations of {name}")

@@ -15,14 +15,14 @@ from bayes_ctxlaw.cli._common import (
     ERR,
     Force,
     Mapping,
-    check_output,
+    check_tables,
     column_names,
     report_file,
     reports_errors,
     say,
 )
 from bayes_ctxlaw.errors import SpecificationError
-from bayes_ctxlaw.output import check_table_name, write_table
+from bayes_ctxlaw.output import write_table
 
 
 class Format(StrEnum):
@@ -120,8 +120,7 @@ def read(
     _refuse("--tokenizer", tokenizer, format_ is Format.LM_EVAL)
     _refuse("--shots", shots, format_ is Format.INSPECT)
     _refuse("--map", names, format_ is Format.TABLE)
-    check_output(out, force)
-    check_table_name(out)
+    check_tables(out, force=force)
     options: dict[str, Any] = {
         "llms": llms,
         "chance": _numbers(chance),
