@@ -84,8 +84,12 @@ class Sides:
             found.setdefault(task, {})[tuple(column)] = None
 
         def mean(column: tuple[int, ...]) -> dict[str, np.ndarray]:
-            names = of[column[0]]
-            return {name: np.mean([of[n][name] for n in column], axis=0) for name in names}
+            # Counted from the first: a mean of equal values is that value to the last bit, however
+            # many they are, or else a parameter that no checkpoint changes would seem to differ.
+            return {
+                name: base + np.mean([of[n][name] - base for n in column], axis=0)
+                for name, base in of[column[0]].items()
+            }
 
         return {
             task: [(mean(c[:first]), mean(c[first:])) for c in columns]

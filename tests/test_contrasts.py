@@ -186,6 +186,14 @@ class TestParameters:
         assert float(found["sd"].sel(parameter="alpha")) == 0.0
         assert float(found["prob_greater"].sel(parameter="alpha")) == 0.5
 
+    def test_nor_if_the_sides_are_averages_over_unlike_numbers_of_checkpoints(self, law_below_1e24):
+        """A rounding error of the averages is no difference."""
+        found = bcl.contrast(law_below_1e24, "technique", "native", "native-long", kind="llm")
+        for other in ("alpha", "rho", "psi", "eta"):
+            assert float(found.parameters["sd"].sel(parameter=other)) == 0.0, other
+            assert float(found.parameters["prob_greater"].sel(parameter=other)) == 0.5, other
+            assert other not in found.parameter_table["parameter"].values
+
     def test_windows_are_those_of_delta(self, different):
         found = bcl.contrast(different, "technique", *NAMES).parameters
         for side in ("a", "b"):
