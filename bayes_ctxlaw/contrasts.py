@@ -30,6 +30,7 @@ from bayes_ctxlaw.sides import (
     DESIGN,
     OF_CHECKPOINTS,
     Sides,
+    common_of_points,
     points_of,
     rows_of_labels,
     sides_of,
@@ -62,7 +63,9 @@ class Contrast:
         scores), ``mean``, ``sd``, ``median``, ``lower`` and ``upper`` of their difference,
         ``prob_greater``, and ``prob_equivalent`` if a margin was named.
     curve : xr.Dataset
-        The same along ``point``, with rows that differ in nothing but the task averaged.
+        The same along ``point``, with rows that differ in nothing but the task, or in what the law
+        does not know of, averaged. Of the other columns it has those that all rows of each point
+        have in common.
     overall : xr.Dataset
         The same of the average over all rows, and ``prob_everywhere``: that `a` scores higher
         at every point of the curve.
@@ -297,9 +300,7 @@ def contrast(
     }
     if rope is not None:
         attrs["rope"] = float(rope)
-    points = sides.rows.isel(obs_id=places).drop_vars(OBS_DIM).rename({OBS_DIM: "point"})
-    if len(places) < rows.sizes[OBS_DIM]:
-        points = points.drop_vars(["task", "chance", "n_items"], errors="ignore")
+    points = common_of_points(sides.rows, groups, places)
     whole = summary.dataset(overall[:, None], ()).assign(
         prob_everywhere=((), everywhere, _words(f"probability that {a} scores higher everywhere"))
     )

@@ -180,3 +180,29 @@ def points_of(rows: xr.Dataset, level: str) -> tuple[np.ndarray, np.ndarray]:
     frame = pd.DataFrame({name: rows[name].values for name in names})
     groups = frame.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
     return groups, np.unique(groups, return_index=True)[1]
+
+
+def common_of_points(rows: xr.Dataset, groups: np.ndarray, places: np.ndarray) -> xr.Dataset:
+    """What the rows of each point of the curve have in common, along ``point``.
+
+    A column that differs inside a point, such as the source of each task's scores, is left out: of
+    the first row it would be said of all.
+
+    Parameters
+    ----------
+    rows : xr.Dataset
+    groups, places : ndarray
+        As from `points_of`.
+
+    Returns
+    -------
+    xr.Dataset
+    """
+    first = places[groups]
+    kept = [
+        name
+        for name, column in rows.data_vars.items()
+        # A column cannot have the name of the dimension.
+        if name != "point" and pd.Series(column.values).equals(pd.Series(column.values[first]))
+    ]
+    return rows[kept].isel({OBS_DIM: places}).drop_vars(OBS_DIM).rename({OBS_DIM: "point"})

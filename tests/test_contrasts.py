@@ -93,6 +93,19 @@ class TestDifferences:
         np.testing.assert_allclose(curve.sort_index(), averaged.sort_index(), atol=1e-12)
         np.testing.assert_allclose(found.overall["mean"], frame["mean"].mean(), atol=1e-12)
 
+    def test_a_point_says_only_what_all_its_rows_have_in_common(self, different):
+        row = {"llm": "any", "family": "F", "compute": 8e22, "context_window": 8192}
+        rows = [
+            row | {"prompt_tokens": tokens, "task": f"task {i}", "source": f"s{i}", "point": i}
+            for tokens in (500, 4000)
+            for i in (0, 1)
+        ]
+        rows = [r | {"bin": f"{r['prompt_tokens']} tokens", "blank": np.nan} for r in rows]
+        curve = bcl.contrast(different, "technique", *NAMES, at=rows).curve
+        assert curve["bin"].values.tolist() == ["500 tokens", "4000 tokens"]
+        assert "blank" in curve
+        assert not {"task", "source", "point"} & set(curve.variables)
+
     def test_noise_of_two_evaluations_is_drawn_twice(self, different):
         law = bcl.contrast(different, "llm", "X 8192", "X 16384", kind="llm").scores
         noisy = bcl.contrast(different, "llm", "X 8192", "X 16384", kind="response").scores
