@@ -28,7 +28,9 @@ class Confounding:
     with_levels : tuple of str
         Levels of which the two labels share no label: their difference is that of these levels too.
     notes : tuple of str
-        Sentences on all that limits the comparison, those about `with_levels` first.
+        Sentences on all that limits the comparison, those about `unseen` and `with_levels` first.
+    unseen : tuple of str
+        Labels that the observations lack: what is said of them is drawn from what others vary by.
 
     Examples
     --------
@@ -38,11 +40,12 @@ class Confounding:
 
     with_levels: tuple[str, ...]
     notes: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
 
     @property
     def identified(self) -> bool:
         """Whether the observations tell the two labels apart from everything else."""
-        return not self.with_levels
+        return not (self.with_levels or self.unseen)
 
 
 def confounding(obs: xr.Dataset, level: str, a: str, b: str) -> Confounding:
@@ -78,7 +81,7 @@ def confounding(obs: xr.Dataset, level: str, a: str, b: str) -> Confounding:
             "that level vary by."
             for label in absent
         ]
-        return Confounding((), tuple(notes))
+        return Confounding((), tuple(notes), tuple(absent))
     shared_none, notes, beside = [], [], []
     for other in BASE_LEVELS:
         if other == level or other not in obs:

@@ -129,7 +129,13 @@ class Contrast:
                 f" They are within {self.overall.attrs['rope']:g} of each other with probability "
                 f"{_probability(float(self.overall['prob_equivalent']))}."
             )
-        if not self.confounding.identified:
+        if self.confounding.unseen:
+            names = " and ".join(map(spoken, self.confounding.unseen))
+            text = (
+                f"The fit saw no {self.level} {names}, so this says what others of that level vary "
+                f"by. {text}"
+            )
+        if self.confounding.with_levels:
             names = " and ".join(self.confounding.with_levels)
             text = (
                 f"The observations cannot tell {self.level} from {names} here, so this is no "

@@ -335,6 +335,9 @@ class TestRefusals:
     def test_a_new_label_is_the_prior_s(self, different):
         found = bcl.contrast(different, "technique", "X", "Z", new_levels="uncertainty")
         assert "saw no technique 'Z'" in found.confounding.notes[0]
+        assert found.confounding.unseen == ("Z",)
+        assert not found.confounding.identified
+        assert found.sentence.startswith("The fit saw no technique Z, so this says what others")
         known = bcl.contrast(different, "technique", "X", "Y")
         sd = [float(f.parameters["sd"].sel(parameter="delta")) for f in (found, known)]
         assert sd[0] > sd[1]

@@ -96,6 +96,7 @@ def contrast(
         overall = {name: float(value) for name, value in found.overall.data_vars.items()}
         result = found.overall.attrs | overall | {"sentence": found.sentence}
         result |= {"confounded_with": list(found.confounding.with_levels)}
+        result |= {"unseen": list(found.confounding.unseen)}
         result |= {"notes": list(found.confounding.notes)}
         OUT.print_json(json.dumps(result))
     else:
