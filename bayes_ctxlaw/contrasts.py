@@ -68,7 +68,9 @@ class Contrast:
         have in common.
     overall : xr.Dataset
         The same of the average over all rows, and ``prob_everywhere``: that `a` scores higher
-        at every point of the curve.
+        at every point of the curve. Its attributes ``rows``, ``rows_past_window_a`` and
+        ``rows_past_window_b`` count the rows and those whose prompt is longer than the nominal
+        window of that side.
     parameters : xr.Dataset
         Along ``parameter``, of the average task (the mean over tasks on the scale of the effects):
         the two values on their natural scale, their difference as above, and ``ratio``,
@@ -78,6 +80,9 @@ class Contrast:
         The same along ``task`` and ``parameter``.
     confounding : Confounding
         What the observations cannot tell apart.
+    inside : xr.Dataset or None
+        As `overall`, of the rows whose prompts the windows of both sides hold. None if those are
+        all rows, or none.
     """
 
     level: str
@@ -89,6 +94,7 @@ class Contrast:
     parameters: xr.Dataset
     parameters_by_task: xr.Dataset
     confounding: Confounding
+    inside: xr.Dataset | None = None
 
     @property
     def table(self) -> pd.DataFrame:
@@ -129,6 +135,7 @@ class Contrast:
                 f" They are within {self.overall.attrs['rope']:g} of each other with probability "
                 f"{_probability(float(self.overall['prob_equivalent']))}."
             )
+        text += self._past_window()
         if self.confounding.unseen:
             names = " and ".join(map(spoken, self.confounding.unseen))
             text = (
@@ -163,6 +170,31 @@ class Contrast:
         elif self.level in OF_CHECKPOINTS:
             text += " Each side is the average over its own checkpoints in the fit."
         return text
+
+    def _past_window(self) -> str:
+        """How much of the average lies past a window, and what it is without.
+
+        There a score is that of a collapse: it may turn the sign of the average over all rows.
+        """
+        attrs = self.overall.attrs
+        rows, *past = (attrs[n] for n in ("rows", "rows_past_window_a", "rows_past_window_b"))
+        if not any(past):
+            return ""
+        where = f"in {past[0]}"
+        if "context_window" in BELONGS.get(self.level, ()):
+            sides = zip((self.a, self.b), past, strict=True)
+            where = " and ".join(f"of {spoken(label)} in {n}" for label, n in sides if n)
+        text = f" Prompts are past the window {where} of {rows} rows"
+        if self.inside is None:
+            return f"{text}, which leaves none inside."
+        mean, low, high, prob = (
+            float(self.inside[name]) for name in ("mean", "lower", "upper", "prob_greater")
+        )
+        return (
+            f"{text}; in the others the difference is {mean:+.3f}, {low:+.3f} to {high:+.3f}, and "
+            f"the probability that {spoken(self.a)} scores higher is "
+            f"{_probability(prob)}."
+        )
 
     def _where(self) -> str:
         words = []
@@ -295,7 +327,11 @@ def contrast(
     predictor.check_labels(sides.all_rows, kind, new_levels)
     summary = _Summary(ci_prob, rope)
     groups, places = points_of(sides.rows, level)
-    scores, curve, overall, everywhere = _differences(predictor, sides, kind, groups, summary)
+    past = sides.past_window
+    inside = ~(past[0] | past[1])
+    scores, curve, (overall, held), everywhere = _differences(
+        predictor, sides, kind, groups, inside, summary
+    )
     attrs = {
         "level": level,
         "label_a": a,
@@ -310,18 +346,21 @@ def contrast(
     whole = summary.dataset(overall[:, None], ()).assign(
         prob_everywhere=((), everywhere, _words(f"probability that {a} scores higher everywhere"))
     )
+    counts = {"rows": len(inside)}
+    counts |= {f"rows_past_window_{side}": int(n.sum()) for side, n in zip("ab", past, strict=True)}
     return Contrast(
         level,
         a,
         b,
         sides.rows.assign(scores.data_vars).assign_attrs(attrs),
         points.assign(curve.data_vars).assign_attrs(attrs),
-        whole.assign_attrs(attrs),
+        whole.assign_attrs(attrs | counts),
         *(
             found.assign_attrs(attrs)
             for found in _parameters(sides.totals(predictor, kind), summary)
         ),
         confounding(law.obs, level, a, b),
+        None if held is None else summary.dataset(held[:, None], ()).assign_attrs(attrs),
     )
 
 
@@ -369,9 +408,18 @@ def _without_chance(rows: xr.Dataset, obs: xr.Dataset, labels: tuple[str, str]) 
 
 
 def _differences(
-    predictor: Predictor, sides: Sides, kind: str, groups: np.ndarray, summary: _Summary
-) -> tuple[xr.Dataset, xr.Dataset, np.ndarray, float]:
-    """Summaries by row and by point of the curve, draws of the whole, P(greater everywhere)."""
+    predictor: Predictor,
+    sides: Sides,
+    kind: str,
+    groups: np.ndarray,
+    inside: np.ndarray,
+    summary: _Summary,
+) -> tuple[xr.Dataset, xr.Dataset, tuple[np.ndarray, np.ndarray | None], float]:
+    """Summaries by row and by point of the curve, draws of the averages, P(greater everywhere).
+
+    The averages are that over all rows and that over the rows `inside`, if these are some of them.
+    """
+    held = np.zeros((2, predictor.size))
     count = np.bincount(groups)
     sums = np.zeros((2, len(count), predictor.size))
     parts, first = [], 0
@@ -380,13 +428,16 @@ def _differences(
         for row in range(a.shape[1]):
             sums[0, groups[first + row]] += a[:, row]
             sums[1, groups[first + row]] += b[:, row]
+        chosen = inside[first : first + a.shape[1]]
+        held += a[:, chosen].sum(axis=1), b[:, chosen].sum(axis=1)
         first += a.shape[1]
     by_row = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     mean = sums / count[:, None]
     curve = summary.dataset(mean.transpose(2, 1, 0), ("point",))
     whole = (sums.sum(axis=1) / len(groups)).T
     everywhere = float((mean[0] > mean[1]).all(axis=0).mean())
-    return summary.labelled(by_row, (OBS_DIM,)), curve, whole, everywhere
+    part = (held / inside.sum()).T if inside.any() and not inside.all() else None
+    return summary.labelled(by_row, (OBS_DIM,)), curve, (whole, part), everywhere
 
 
 def _parameters(
@@ -500,4 +551,7 @@ def _probability(value: float) -> str:
 
 
 def _text(value: Any) -> str:
-    return str(value) if isinstance(value, str) else f"{value:,.4g}"
+    if isinstance(value, str):
+        return value
+    # Tokens as they are: 32,768 is no 3.277e+04.
+    return f"{value:,.0f}" if 1e3 <= value < 1e9 else f"{value:,.4g}"

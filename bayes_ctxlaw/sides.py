@@ -52,6 +52,15 @@ class Sides:
         """Everything that is predicted, in one Dataset."""
         return xr.concat([*self.variants[0], *self.variants[1]], OBS_DIM, data_vars="all")
 
+    @property
+    def past_window(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of either side, which rows' prompts are longer than its nominal window."""
+        a, b = (
+            side[0]["prompt_tokens"].values > side[0]["context_window"].values
+            for side in self.variants
+        )
+        return a, b
+
     def draws(self, predictor: Predictor, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Draws of the scores of both sides, piece after piece of rows: arrays (draw, row)."""
         size, evaluated = self.rows.sizes[OBS_DIM], Counter()

@@ -38,7 +38,11 @@ def test_json_is_json(saved):
     assert found["label_a"] == "X"
     assert 0 <= found["prob_greater"] <= 1
     assert found["ci_kind"] == "equal-tailed"
-    assert found["confounded_with"] == []
+    assert found["confounded_with"] == found["unseen"] == []
+    past = found["rows_past_window_a"]
+    assert 0 < past < found["rows"]
+    assert f"past the window in {past} of {found['rows']} rows" in found["sentence"]
+    assert f"the difference is {found['inside_windows']['mean']:+.3f}" in found["sentence"]
 
 
 def test_differences_go_to_a_table(saved, tmp_path):

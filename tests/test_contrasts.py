@@ -184,6 +184,33 @@ class TestRealData:
             assert difference.between(near["lower"], near["upper"]).all()
 
 
+class TestPastTheWindow:
+    """An average over prompts past the window of one side is mostly of its collapse."""
+
+    def test_it_is_said_with_what_it_is_inside(self, law_below_1e24):
+        a, b = "Llama-2-7B-32k", "Yarn-Llama-2-7B-64k"
+        found = bcl.contrast(law_below_1e24, "llm", a, b, rope=0.02)
+        frame = found.scores.to_dataframe()
+        held = frame[frame["prompt_tokens"] <= 32768]["mean"].mean()
+        np.testing.assert_allclose(found.inside["mean"], held, atol=1e-12)
+        assert float(found.overall["mean"]) < 0 < held  # the collapse turns the sign
+        assert f"past the window of {a} in 2 and of {b} in 1 of 5 rows; in the" in found.sentence
+        assert f"the difference is {held:+.3f}, " in found.sentence
+        assert found.inside.attrs["ci_prob"] == 0.9
+        back = bcl.contrast(law_below_1e24, "llm", b, a)
+        np.testing.assert_allclose(back.inside["mean"], -found.inside["mean"], atol=1e-12)
+        assert back.overall.attrs["rows_past_window_b"] == 2
+
+    def test_of_one_window_for_both(self, law_below_1e24, at):
+        assert bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=at).inside is None
+        longer = at.assign(prompt_tokens=2.0 * at["prompt_tokens"])
+        found = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=longer)
+        assert "Prompts are past the window in 1 of 3 rows; in the others" in found.sentence
+        past = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=longer.isel(obs_id=[2]))
+        assert past.inside is None
+        assert past.sentence.endswith("in 1 of 1 rows, which leaves none inside.")
+
+
 class TestParameters:
     def test_the_one_that_differs_is_found(self, different):
         found = bcl.contrast(different, "technique", *NAMES).parameters
@@ -284,6 +311,12 @@ class TestWords:
         for part in ("X", "Y", "2 tasks", "80 % equal-tailed interval, law", "within 0.03"):
             assert part in found.sentence
         assert "Held equal: task" in found.held_equal
+        windows = bcl.grid(
+            task="task 0", llm="any", family="F", compute=8e22, context_window=[32768, 131072],
+            prompt_tokens=500,
+        )  # fmt: skip
+        held = bcl.contrast(different, "technique", *NAMES, at=windows).held_equal
+        assert "context window (32,768, 131,072); prompt tokens (500)" in held
         assert "No effect of a checkpoint is in it." in found.held_equal
 
     def test_a_checkpoint_brings_its_own_along(self, different):

@@ -93,9 +93,13 @@ def contrast(
         random_seed=seed,
     )
     if as_json:
-        overall = {name: float(value) for name, value in found.overall.data_vars.items()}
+        overall, inside = (
+            None if part is None else {n: float(v) for n, v in part.data_vars.items()}
+            for part in (found.overall, found.inside)
+        )
         result = found.overall.attrs | overall | {"sentence": found.sentence}
         result |= {"confounded_with": list(found.confounding.with_levels)}
+        result |= {"inside_windows": inside}
         result |= {"unseen": list(found.confounding.unseen)}
         result |= {"notes": list(found.confounding.notes)}
         OUT.print_json(json.dumps(result))
