@@ -80,13 +80,15 @@ def check_missing(
         faults.table(text)
 
 
-def check_near_misses(columns: Iterable[str], faults: Faults) -> set[str]:
-    """A name that is almost a canonical one, when that one is absent, is taken for a slip.
+def check_near_misses(
+    columns: Iterable[str], faults: Faults, canonical: Iterable[str] = SCHEMA
+) -> set[str]:
+    """A name that is almost a `canonical` one, when that one is absent, is taken for a slip.
 
     Returns the canonical names that seem to be meant.
     """
     known = set(SCHEMA) | set(CARRIED)
-    absent = [n for n in SCHEMA if n not in set(columns)]
+    absent = [n for n in canonical if n not in set(columns)]
     all_meant = set()
     for column in columns:
         if column in known or not isinstance(column, str):

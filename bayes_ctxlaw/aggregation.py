@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ DESIGN_COLUMNS = (
     "n_params",
     "train_tokens",
     "extension_tokens",
+    "checkpoint_tokens",
     "context_window",
     "shots",
     "metric",
@@ -90,7 +91,9 @@ def aggregate_items(
     Notes
     -----
     Columns that are neither in `by` nor ``score`` or ``prompt_tokens`` belong to items, not to
-    cells, and have no place in the result: add a column to `by` to keep it. Partial means and sums
+    cells, and have no place in the result: add a column to `by` to keep it. Every row counts as one
+    item: of several samples of an item give the mean as its one score, or ``n_items`` is as many
+    times too large and the noise too small. Partial means and sums
     of squared deviations are merged by the pairwise update of Chan, Golub and LeVeque (1983), The
     American Statistician 37(3), 242-247.
 
@@ -112,9 +115,12 @@ def aggregate_items(
     check_mapping(columns, column_names)
     to_canonical = {user: name for name, user in column_names.items()}
     present = [to_canonical.get(c, c) for c in columns]
-    by = _cell_columns(by, present)
     faults = Faults("the items", column_names, np.arange(0))
-    _check_item_columns(present, columns, faults)
+    # A slip in the name of a design column would pool what that column tells apart. Who gives `by`
+    # has said which columns count.
+    meant = checks.check_near_misses(present, faults, DESIGN_COLUMNS) if by is None else set()
+    by = _cell_columns(by, present)
+    _check_item_columns(present, columns, meant, faults)
     user = {name: column_names.get(name, name) for name in [*by, "score", "prompt_tokens"]}
     # What is no number of the schema is read as text and converted at the end, so that a chunk that
     # happens to hold only numbers is not typed differently from the next.
@@ -123,6 +129,8 @@ def aggregate_items(
     for table in iter_tables(data, text, int(chunk_rows), list(user.values())):
         faults.what, faults.labels = f"the items of {table.what}", table.labels
         items = _checked_items(table.frame.rename(columns=to_canonical), by, faults)
+        if len(faults):
+            continue  # the rest is only looked at for more of them
         part = _summary(items, by)
         state = part if state is None else _merged(pd.concat([state, part]), by)
     faults.raise_if_any()
@@ -139,8 +147,11 @@ def _cell_columns(by: Sequence[str] | None, present: list[str]) -> list[str]:
         return [name for name in DESIGN_COLUMNS if name in present]
     if isinstance(by, str):
         raise SpecificationError(f"by is the text {by!r}; give a list of names: by=[{by!r}].")
-    names, faults = list(dict.fromkeys(by)), []
-    absent = [str(n) for n in names if n not in present]
+    names, faults = list(by) if isinstance(by, Iterable) else [None], []
+    if not all(isinstance(name, str) for name in names):
+        raise SpecificationError(f"by is {by!r}; give a list of names of columns, as text.")
+    names = list(dict.fromkeys(names))
+    absent = [n for n in names if n not in present]
     if absent:
         faults.append(f"by names what is not there: {', '.join(absent)}.")
     averaged = [n for n in names if n in ("score", "prompt_tokens")]
@@ -159,13 +170,15 @@ def _cell_columns(by: Sequence[str] | None, present: list[str]) -> list[str]:
     return names
 
 
-def _check_item_columns(present: list[str], columns: list[str], faults: Faults) -> None:
+def _check_item_columns(
+    present: list[str], columns: list[str], meant: set[str], faults: Faults
+) -> None:
     """What must be there is; what belongs to cells is not."""
     checks.check_column_names(columns, faults)
     needed = ["score", "task", "llm", "compute", "prompt_tokens", "context_window"]
     if {"n_params", "train_tokens"} <= set(present):
         needed.remove("compute")
-    missing = [n for n in needed if n not in present]
+    missing = [n for n in needed if n not in present and n not in meant]
     checks.check_missing(missing, columns, faults, mappable=True, items=True)
     of_cells = [n for n in ("n_items", "n_correct", "prompt_tokens_sd") if n in present]
     if of_cells:

@@ -254,6 +254,22 @@ class TestRefusals:
         assert "in the cells (numbered from 0)" in message
         assert "one family for each `llm`" in message
 
+    @pytest.mark.parametrize("name", ["Family", "techniqe", "Shots", "n_param"])
+    def test_a_slip_in_the_name_of_what_tells_cells_apart(self, name):
+        frame = items(20, shots=None, **{name: 1})
+        assert f"`{name}` is nearly" in refusal(frame)
+        assert "6·N·D" not in refusal(frame.rename(columns={"compute": "Compute"}))
+        aggregate_items(frame, by=[k for k in KEYS if k != "shots"])
+
+    def test_checkpoints_in_the_middle_of_a_run_are_not_pooled_with_its_end(self):
+        message = refusal(items(checkpoint_tokens=[1e9, np.nan] * 200))
+        assert "`checkpoint_tokens`, 12 rows" in message
+        assert "takes the ends of runs" in message
+
+    def test_numbers_without_end_are_faults_and_no_warnings(self):
+        message = refusal(items(20, prompt_tokens=[np.inf, 5.0] * 10), chunk_rows=7)
+        assert "`prompt_tokens`, 10 rows (0, 2, 4, 6, 8, …): found inf" in message
+
     def test_blank_compute_is_a_fault_of_its_cell(self):
         assert "`compute`, 12 rows" in refusal(items(compute=np.nan))
 
@@ -265,6 +281,8 @@ class TestRefusals:
             ([*KEYS, "score"], "score cannot be in by"),
             ([*KEYS, "prompt_tokens"], "holds the bin"),
             (["task", "llm"], "by leaves out compute, context_window"),
+            (5, "by is 5; give a list of names"),
+            ([["task"], "llm"], "give a list of names of columns, as text"),
         ],
     )
     def test_by(self, by, words):
