@@ -378,17 +378,17 @@ def check_one_value_per_llm(frame: pd.DataFrame, faults: Faults) -> None:
 def _fault_of_llms(
     frame: pd.DataFrame, llms: pd.Index, column: str, form: str, faults: Faults, advice: str
 ) -> None:
-    found = np.full(len(frame), "", dtype=object)
-    bad = np.zeros(len(frame), bool)
-    for name in llms:
-        if not name:
-            continue  # blank labels, already a fault of their own
-        rows = (frame["llm"] == name).to_numpy()
-        values = frame.loc[rows, column].drop_duplicates()
+    of_row = frame["llm"].to_numpy()
+    # Blank labels are a fault of their own.
+    bad = frame["llm"].isin(llms).to_numpy() & (of_row != "")
+    values_of = dict(iter(frame[bad].groupby("llm", sort=False)[column]))
+
+    def found(i: int) -> str:
+        values = values_of[of_row[i]].drop_duplicates()
         shown = ", ".join(form.format(v) for v in values[:SHOWN])
-        found[rows] = Described(f"{name!r} with {len(values)} of them ({shown})")
-        bad |= rows
-    faults.rows(column, bad, found.__getitem__, f"one {column} for each `llm`", advice)
+        return Described(f"{of_row[i]!r} with {len(values)} of them ({shown})")
+
+    faults.rows(column, bad, found, f"one {column} for each `llm`", advice)
 
 
 def check_identical_rows(frame: pd.DataFrame, faults: Faults) -> None:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -341,6 +342,15 @@ class TestFaultsOfRows:
         assert "`family`, 6 rows" in message
         assert "'A-8k' with 2 of them (F, G)" in message
         assert "one family for each `llm`" in message
+
+    def test_many_llms_with_two_families_are_found_in_one_pass(self):
+        """A slip in one column is a fault of every checkpoint."""
+        n = 60_000
+        frame = table(n, llm=[f"m{i // 4}" for i in range(n)], score=np.linspace(0.0, 1.0, n))
+        start = time.perf_counter()
+        message = refusal(frame.assign(family=["F", "G"] * (n // 2)))
+        assert time.perf_counter() - start < 20  # about 0.5; minutes with a pass for each
+        assert f"`family`, {n} rows (0, 1, 2, 3, 4, …): found 'm0' with 2 of them (F, G)" in message
 
     def test_llm_with_two_values_of_compute(self):
         message = refusal(table(compute=[7.7723e22, 7.7846e22] * 3))
