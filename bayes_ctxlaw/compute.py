@@ -71,12 +71,11 @@ def training_flops(
             more = f", … ({bad.sum()} in all)" if bad.sum() > 3 else ""
             faults.append(f"`{name}` holds {found}{more}; allowed are {wanted}")
         arrays[name] = array
-    if not faults:
-        try:
-            np.broadcast_shapes(*(a.shape for a in arrays.values()))
-        except ValueError:
-            shapes = ", ".join(f"`{n}` {a.shape}" for n, a in arrays.items())
-            faults.append(f"the shapes do not go together: {shapes}; give equal shapes or scalars")
+    try:
+        np.broadcast_shapes(*(a.shape for a in arrays.values()))
+    except ValueError:
+        shapes = ", ".join(f"`{n}` {a.shape}" for n, a in arrays.items())
+        faults.append(f"the shapes do not go together: {shapes}; give equal shapes or scalars")
     if faults:
         raise SpecificationError("training_flops cannot work with this: " + "; ".join(faults) + ".")
     n, d, extension = arrays.values()

@@ -64,6 +64,10 @@ def test_all_faults_in_one_message():
     assert "`n_params` holds 0, -1;" in message
     assert "`train_tokens` is 'many'" in message
     assert "`extension_tokens` holds nan" in message
+    with pytest.raises(SpecificationError) as caught:
+        training_flops([1, 2], [1, 2, -3])
+    assert "`train_tokens` holds -3" in str(caught.value)
+    assert "the shapes do not go together" in str(caught.value)
 
 
 def test_registry():
