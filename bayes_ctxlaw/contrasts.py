@@ -77,7 +77,8 @@ class Contrast:
         ``ratio_lower``, ``ratio_upper`` of parameters above 0 but ``rho``. ``window`` is the
         effective window over the nominal one, exp(delta).
     parameters_by_task : xr.Dataset
-        The same along ``task`` and ``parameter``.
+        The same along ``task`` and ``parameter``; where tasks are compared, one entry for both,
+        under the name of `a`.
     confounding : Confounding
         What the observations cannot tell apart.
     inside : xr.Dataset or None

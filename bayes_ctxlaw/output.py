@@ -15,7 +15,9 @@ import xarray as xr
 from bayes_ctxlaw.errors import FileFormatError, SpecificationError
 from bayes_ctxlaw.schema import OBS_DIM
 
-_ATTRIBUTES = ("prediction_kind", "ci_prob", "ci_kind", "new_levels")
+_ATTRIBUTES = (
+    "level", "label_a", "label_b", "rope", "prediction_kind", "ci_prob", "ci_kind", "new_levels",
+)  # fmt: skip
 
 
 def prediction_table(prediction: xr.Dataset) -> pd.DataFrame:
@@ -56,12 +58,13 @@ def with_intervals_named(table: pd.DataFrame, attrs: Mapping[str, Any]) -> pd.Da
     ----------
     table : pandas.DataFrame
     attrs : mapping
-        Of a prediction.
+        Of a prediction, or of a contrast.
 
     Returns
     -------
     pandas.DataFrame
-        With columns for the kind of prediction, the probability and the kind of interval.
+        With columns for the kind of prediction, the probability and the kind of interval; of a
+        contrast also for its level, its two labels and its margin.
     """
     return table.assign(**{name: attrs[name] for name in _ATTRIBUTES if name in attrs})
 

@@ -52,6 +52,10 @@ def test_differences_go_to_a_table(saved, tmp_path):
     table = pd.read_csv(out)
     assert set(table["prediction_kind"]) == {"llm"}
     assert {"mean", "lower", "upper", "prob_greater", "prompt_tokens"} <= set(table)
+    # Its columns are called a and b: which is which is nowhere else.
+    assert set(table["label_a"]) == {"X"}
+    assert set(table["label_b"]) == {"Y"}
+    assert set(table["level"]) == {"technique"}
     assert run(saved, "technique", "X", "Y", "--out", out).exit_code == 1
 
 
