@@ -19,7 +19,7 @@ import xarray as xr
 from bayes_ctxlaw._html import table as html_table
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.confounding import Confounding, confounding
-from bayes_ctxlaw.encoding import BASE_LEVELS, SAME_CHANCE, level_labels
+from bayes_ctxlaw.encoding import BASE_LEVELS, SAME_CHANCE, Encoding
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import natural
 from bayes_ctxlaw.observations import as_design
@@ -247,7 +247,8 @@ def contrast(
         Fitted.
     level : {"technique", "family", "task", "llm"}
         What is compared. A checkpoint brings its own family, technique, compute and window along, a
-        task its own chance level; nothing else differs between the two sides.
+        task its own chance level (that of `at` if it has none or several in the fit); nothing else
+        differs between the two sides.
     a, b : str
         Two labels of that level. Differences are `a` less `b`.
     at : Dataset, DataFrame, path or list of dict, optional
@@ -283,6 +284,8 @@ def contrast(
         If the level has no effects in the fit, the labels are equal, or an option is unknown.
     UnknownLabelError
         If a label was not in the fit and `new_levels` is ``"error"``.
+    ObservationError
+        If a task has several chance levels in the fit and `at` does not give one.
 
     Notes
     -----
@@ -322,9 +325,10 @@ def contrast(
     else:
         rows = as_design(at, **column_names)
         if "chance" in BELONGS.get(level, ()):
-            rows = _without_chance(rows, law.obs, (a, b))
-        rows = predictor.encoding.with_chance(rows)
-    sides = sides_of(law.obs, rows, level, (a, b), kind)
+            rows = _without_chance(rows, predictor.encoding, (a, b))
+        else:
+            rows = predictor.encoding.with_chance(rows)
+    sides = sides_of(law.obs, predictor.encoding, rows, level, (a, b), kind)
     predictor.check_labels(sides.all_rows, kind, new_levels)
     summary = _Summary(ci_prob, rope)
     groups, places = points_of(sides.rows, level)
@@ -390,13 +394,13 @@ def _check(
         raise SpecificationError("; ".join(faults) + ".")
 
 
-def _without_chance(rows: xr.Dataset, obs: xr.Dataset, labels: tuple[str, str]) -> xr.Dataset:
-    """Rows without the chance level, which each of two tasks brings along from the fit."""
-    seen = level_labels(obs, "task")
+def _without_chance(rows: xr.Dataset, encoding: Encoding, labels: tuple[str, str]) -> xr.Dataset:
+    """Rows without the chance level, if each of two tasks brings one along from the fit."""
+    levels = [encoding.chance.get(label) for label in labels]
     given = "chance" in rows and not is_assumed(rows["chance"].values, rows["chance"].attrs)
-    if not (given and "chance" in obs and set(labels) <= set(seen)):
+    if not given or None in levels:  # a task that the fit never saw, or that has several there
         return rows
-    own = np.unique(obs["chance"].values[np.isin(seen, labels)])
+    own = np.unique(levels)
     other = ~np.isclose(rows["chance"].values[:, None], own, atol=SAME_CHANCE).any(axis=1)
     if other.any():
         warnings.warn(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_ctxlaw.encoding import alike, level_labels
+from bayes_ctxlaw.encoding import Encoding, alike, level_labels
 from bayes_ctxlaw.observations import as_design
 from bayes_ctxlaw.predict import Predictor
 from bayes_ctxlaw.schema import OBS_DIM
@@ -107,7 +107,12 @@ class Sides:
 
 
 def sides_of(
-    obs: xr.Dataset, rows: xr.Dataset, level: str, labels: tuple[str, str], kind: str
+    obs: xr.Dataset,
+    encoding: Encoding,
+    rows: xr.Dataset,
+    level: str,
+    labels: tuple[str, str],
+    kind: str,
 ) -> Sides:
     """Both sides of a comparison at rows.
 
@@ -115,6 +120,8 @@ def sides_of(
     ----------
     obs : xr.Dataset
         Observations of the fit: they say what belongs to each label, and its checkpoints.
+    encoding : Encoding
+        Of the fit: it says the chance level of each task.
     rows : xr.Dataset
         Design.
     level : {"task", "family", "technique", "llm"}
@@ -124,6 +131,11 @@ def sides_of(
     Returns
     -------
     Sides
+
+    Raises
+    ------
+    ObservationError
+        If a task has several chance levels in the fit and the rows do not state one.
     """
     own = {level, *BELONGS.get(level, ())}
     if kind == "law" or level in OF_CHECKPOINTS:
@@ -135,10 +147,13 @@ def sides_of(
         found = np.flatnonzero(seen == label)
         side = _with(common, level, label)
         for name in BELONGS.get(level, ()):
-            if name in obs and len(found):
+            several = name == "chance" and encoding.chance.get(label) is None
+            if name in obs and len(found) and not several:
                 side = _with(side, name, obs[name].values[found[0]])
             elif name in rows:
                 side = side.assign({name: rows[name]})
+        if "chance" in own:
+            side = encoding.with_chance(side)
         if kind == "law" or level == "llm":
             variants.append([side])
         elif level in OF_CHECKPOINTS:
@@ -161,8 +176,10 @@ def rows_of_labels(obs: xr.Dataset, level: str, labels: tuple[str, str]) -> xr.D
     kept = np.isin(level_labels(obs, level), labels)
     rows = obs.isel(obs_id=np.flatnonzero(kept)) if kept.any() else obs
     own = {level, *BELONGS.get(level, ())} | ({"llm"} if level != "task" else set())
-    distinct = [name for name in DESIGN if name in rows and name not in own]
-    names = [name for name in (*DESIGN, "prompt_tokens_sd", "chance", "n_items") if name in rows]
+    # Items of a task with other chance levels are other rows.
+    distinct = [name for name in (*DESIGN, "chance") if name in rows and name not in own]
+    others = [name for name in ("prompt_tokens_sd", "chance", "n_items") if name not in own]
+    names = [name for name in (*DESIGN, *others) if name in rows]
     frame = rows[names].to_dataframe()
     frame["prompt_tokens"] = _joint_lengths(frame["prompt_tokens"].to_numpy())
     return as_design(frame.drop_duplicates(distinct).reset_index(drop=True))

@@ -1,6 +1,7 @@
 """Contrasts: paired differences, what they rest on, and what they must not claim."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,13 @@ from two_techniques import NAMES, simulated
 
 import bayes_ctxlaw as bcl
 from bayes_ctxlaw.confounding import confounding
-from bayes_ctxlaw.errors import NotFittedError, SpecificationError, UnknownLabelError
+from bayes_ctxlaw.encoding import chance_levels
+from bayes_ctxlaw.errors import (
+    NotFittedError,
+    ObservationError,
+    SpecificationError,
+    UnknownLabelError,
+)
 from bayes_ctxlaw.sides import rows_of_labels
 
 FIT = {"draws": 250, "tune": 400, "chains": 2, "thin": 1, "random_seed": 5, "progressbar": False}
@@ -125,6 +132,22 @@ class TestDifferences:
         with pytest.warns(UserWarning, match="`chance` of 0.5 is not used: each of two tasks"):
             given = bcl.contrast(different, "task", "task 0", "task 1", at=[row | {"chance": 0.5}])
         xr.testing.assert_identical(own.scores["mean"], given.scores["mean"])
+
+    def test_a_task_of_several_chance_levels_has_that_of_the_rows(self, different):
+        """As in a prediction: not that of whichever row of the fit comes first."""
+        law, row = copy.copy(different), {"task": "task 1", "llm": "any", "family": "F"}
+        row |= {"technique": "X", "compute": 1e22, "context_window": 8192, "prompt_tokens": 2000}
+        first = (different.obs["task"] == "task 0").values
+        levels = np.where(first, np.where(np.arange(len(first)) % 2, 0.25, 0.1), 0.0)
+        law.obs = different.obs.assign(chance=("obs_id", levels))
+        law.encoding = replace(different.encoding, chance=chance_levels(law.obs))
+        for at in (None, [row]):
+            with pytest.raises(ObservationError, match="no single one in the fit for 'task 0'"):
+                bcl.contrast(law, "task", "task 0", "task 1", at=at)
+        found = bcl.contrast(law, "task", "task 0", "task 1", at=[row | {"chance": 0.2}])
+        at = [row | {"task": "task 0", "chance": 0.2}]
+        np.testing.assert_allclose(found.scores["a"], law.predict(at, kind="law")["median"])
+        np.testing.assert_allclose(found.scores["b"], law.predict([row], kind="law")["median"])
 
     def test_more_rows_than_a_block_give_the_same(self, law_below_1e24, at):
         many = at.isel(obs_id=np.tile(np.arange(3), 150)).assign_coords(obs_id=np.arange(450))
@@ -400,6 +423,15 @@ def test_rows_of_the_fit_keep_the_scatter_of_prompt_length():
     rows = rows_of_labels(scattered, "technique", ("YaRN", "none"))
     # To the little by which lengths of one point may differ.
     np.testing.assert_allclose(rows["prompt_tokens_sd"], 0.5 * rows["prompt_tokens"], rtol=0.1)
+
+
+def test_rows_of_the_fit_keep_every_chance_level_of_a_task():
+    obs = bcl.load_dataset("helmet_icl")
+    more = obs.assign(chance=obs["chance"] + 0.2)
+    both = xr.concat([obs, more], "obs_id").assign_coords(obs_id=np.arange(2 * obs.sizes["obs_id"]))
+    once = rows_of_labels(obs, "technique", ("YaRN", "PI"))
+    twice = rows_of_labels(both, "technique", ("YaRN", "PI"))
+    assert twice.sizes["obs_id"] == 2 * once.sizes["obs_id"]
 
 
 def test_prompt_lengths_that_hardly_differ_are_one_point(different):
