@@ -22,7 +22,7 @@ from bayes_ctxlaw.confounding import Confounding, confounding
 from bayes_ctxlaw.encoding import BASE_LEVELS, SAME_CHANCE, Encoding
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.law import natural
-from bayes_ctxlaw.observations import as_design
+from bayes_ctxlaw.observations import as_design, check_mapping
 from bayes_ctxlaw.predict import Predictor, check_law, faults_of_options
 from bayes_ctxlaw.schema import OBS_DIM, is_assumed
 from bayes_ctxlaw.sides import (
@@ -258,8 +258,8 @@ def contrast(
         ``"law"`` leaves effects of checkpoints out: the difference of the labels in general, as for
         checkpoints yet to come. ``"llm"`` is that of the checkpoints in the fit: of techniques and
         families each side is the average over its own, of tasks both sides are the one that `at`
-        names. ``"response"`` adds the noise of evaluations. By default ``"law"``; for checkpoints
-        ``"llm"``.
+        names. ``"response"`` adds the noise of evaluations, without ``n_items`` only their
+        overdispersion. By default ``"law"``; for checkpoints ``"llm"``.
     ci_prob : float
         Probability of the equal-tailed intervals.
     rope : float, optional
@@ -270,7 +270,7 @@ def contrast(
     random_seed : int, optional
         Of new labels' effects and the noise. If None, that of the fit.
     **column_names : str
-        Canonical name = own column name, for `at`.
+        Canonical name = own column name, for `at`; without it there are none.
 
     Returns
     -------
@@ -318,9 +318,12 @@ def contrast(
     if faults:
         raise SpecificationError("; ".join(faults) + ".")
     predictor = law.predictor(random_seed)
-    kind = kind or ("llm" if level == "llm" else "law")
+    if kind is None:
+        kind = "llm" if level == "llm" else "law"
     _check(law, level, a, b, rope, (kind, ci_prob, new_levels))
     if at is None:
+        # A slip in the name of an option arrives among the names of columns; here there are none.
+        check_mapping([], column_names)
         rows = rows_of_labels(law.obs, level, (a, b))
     else:
         rows = as_design(at, **column_names)

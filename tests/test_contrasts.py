@@ -373,6 +373,12 @@ class TestRefusals:
         for part in ("'size'", "both 'X'", "'posterior'", "rope=2", "task, family, technique, llm"):
             assert part in str(error.value)
 
+    @pytest.mark.parametrize("slip", [{"ropee": 0.02}, {"llm": "model"}])
+    def test_options_that_are_none_are_not_passed_over(self, different, slip):
+        (name,) = slip
+        with pytest.raises(SpecificationError, match=name):
+            bcl.contrast(different, "technique", *NAMES, **slip)
+
     def test_a_level_without_effects(self, montgomery):
         law = bcl.ContextLaw(groups=("task",))
         law.fit(montgomery, draws=20, tune=30, chains=2, random_seed=1, progressbar=False)
