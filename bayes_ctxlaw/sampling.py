@@ -160,8 +160,10 @@ def sample(
     Returns
     -------
     xarray.DataTree
-        Groups ``posterior`` (the variables of the density) and ``sample_stats``; the attribute
-        ``thin`` says how many steps were taken for every draw. Where all trajectories have the
+        Groups ``posterior`` (the variables of the density) and ``sample_stats``, where
+        ``energy_change`` is the root mean square change of the energy in a step, over the steps of
+        a draw (the first step of a chain is blank); the attribute ``thin`` says how many steps were
+        taken for every draw. Where all trajectories have the
         same length, the attribute ``doublings`` says which. After an interruption (Ctrl-C) the
         attribute ``interrupted`` says what was kept: equally many draws of the chains that were
         past their tuning.
@@ -411,10 +413,14 @@ def _tree(trace: xr.DataTree, draws: int, thin: int, doublings: int | None) -> x
         # All are as long as they may be: it says nothing of any.
         stats = stats.drop_vars(["reached_max_treedepth", "tree_depth"])
     flags = [name for name in ("diverging", "reached_max_treedepth") if name in stats]
-    of_steps = stats[[*flags, "n_steps"]].coarsen(draw=thin)
+    stats["energy_change"] = (stats["energy"] - stats["energy"].shift(draw=1)) ** 2
+    of_steps = stats[[*flags, "n_steps", "energy_change"]].coarsen(draw=thin)
     every = {"draw": slice(thin - 1, None, thin)}
     stats = stats.isel(every).assign(
-        {name: of_steps.max()[name] for name in flags} | {"n_steps": of_steps.sum()["n_steps"]}
+        {name: of_steps.max()[name] for name in flags}
+        | {"n_steps": of_steps.sum()["n_steps"]}
+        # From one draw that is kept to the next, any chain forgets its energy.
+        | {"energy_change": np.sqrt(of_steps.mean()["energy_change"])}
     )
     # nutpie's attributes hold the time of day; the same seed gives the same tree.
     tree = xr.DataTree.from_dict(

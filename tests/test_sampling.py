@@ -7,6 +7,7 @@ import xarray as xr
 
 import bayes_ctxlaw as bcl
 from bayes_ctxlaw import sampling
+from bayes_ctxlaw.judgement import convergence
 
 SIZE = {"draws": 1000, "tune": 500, "chains": 4, "random_seed": 1, "progressbar": False}
 
@@ -95,6 +96,18 @@ def test_chains_that_go_on_end_where_a_single_run_of_so_many_steps_does(density)
     # No more than the most, however many are asked for.
     most = sampling.sample(density, thin=1, most=2, further=lambda trace: 9, **SMALL)
     assert most.identical(looks[1])
+
+
+def test_energy_is_judged_by_all_steps_and_not_by_those_that_are_kept(density):
+    size = SMALL | {"draws": 60}
+    every = sampling.sample(density, thin=1, **size | {"draws": 360})
+    kept = sampling.sample(density, thin=6, **size)
+    of_all = az.bfmi(every["sample_stats"].to_dataset()[["energy"]])["energy"]
+    check = "lowest E-BFMI"
+    assert convergence(every).loc[check, "value"] == pytest.approx(float(of_all.min()))
+    assert convergence(kept).loc[check, "value"] == pytest.approx(float(of_all.min()), rel=0.2)
+    # What the draws that are kept would say by themselves.
+    assert az.bfmi(kept["sample_stats"].to_dataset()[["energy"]])["energy"].min() > 1.4
 
 
 def test_interrupted_when_they_go_on_all_draws_are_kept_of_as_many_steps_as_there_were(density):
