@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_ctxlaw.judgement import DIVERGENCES, convergence, sampled, values_in_words
+from bayes_ctxlaw.judgement import DIVERGENCES, R_HAT, convergence, sampled, values_in_words
 from bayes_ctxlaw.prior_influence import CONFLICT, STRONG_PRIOR
 from bayes_ctxlaw.priors import Prior
 from bayes_ctxlaw.residuals import Alike
@@ -39,7 +39,7 @@ _INFORMED_BY = {
 }
 
 _NOT_CONVERGED = {
-    "largest R-hat": "The chains disagree, most about {worst}: fit again with larger `tune` and "
+    R_HAT: "The chains disagree, most about {worst}: fit again with larger `tune` and "
     "`draws`, and if that does not help, narrow its prior or take a level out of `groups`.",
     "smallest bulk effective sample size": "Neighbouring draws are too much alike: fit again with "
     "more `draws` or a larger `thin`.",
@@ -54,6 +54,10 @@ _NOT_CONVERGED = {
     "fit again with a larger `tune`, and if that does not help, narrow the widest priors.",
 }
 
+_SINGLE_CHAIN = (
+    "A single chain has no other to agree with, so nothing tells whether it found all of the "
+    "posterior: fit again with `chains` of at least 2, better 4."
+)
 
 Row = tuple[str, str, str, str, str]
 """Check, verdict, value, what is wanted, advice."""
@@ -66,6 +70,8 @@ def of_convergence(idata: xr.DataTree) -> list[Row]:
         verdict, advice = "PASS", "Nothing to do."
         if not row["passed"]:
             verdict, advice = "FAIL", _NOT_CONVERGED[name].format(worst=_least_agreed(idata))
+            if name == R_HAT and idata["posterior"].sizes["chain"] == 1:
+                advice = _SINGLE_CHAIN
         rows.append((name, verdict, value, row["wanted"], advice))
     return rows
 

@@ -17,6 +17,9 @@ ESS_PER_CHAIN = 100
 MIN_E_BFMI = 0.3
 """Limits of Vehtari et al. (2021) and, for E-BFMI, of Betancourt (2016, arXiv:1604.00695)."""
 
+R_HAT = "largest R-hat"
+"""Name of the check that chains agree; of a single chain there is none."""
+
 ESS = ("smallest bulk effective sample size", "smallest tail effective sample size")
 """Names of these checks."""
 
@@ -71,8 +74,11 @@ def convergence(idata: xr.DataTree, derived: bool = False) -> pd.DataFrame:
         bulk = _worst(az.ess(posterior, method="bulk"), posterior, np.min)
         tail = _worst(az.ess(posterior, method="tail"), posterior, np.min)
     least = ESS_PER_CHAIN * posterior.sizes["chain"]
+    agree = f"below {MAX_R_HAT:g}"
+    if posterior.sizes["chain"] == 1:
+        agree += ", of two chains or more"
     rows = [
-        ("largest R-hat", r_hat, f"below {MAX_R_HAT:g}", r_hat < MAX_R_HAT),
+        (R_HAT, r_hat, agree, r_hat < MAX_R_HAT),
         (ESS[0], bulk, f"above {least}", bulk > least),
         (ESS[1], tail, f"above {least}", tail > least),
     ]
@@ -106,7 +112,7 @@ def sampled(idata: xr.DataTree) -> xr.Dataset:
     return posterior.drop_vars([name for name in PARAMETERS if name in posterior])
 
 
-_DECIMALS = {"largest R-hat": 4, "lowest E-BFMI": 2}
+_DECIMALS = {R_HAT: 4, "lowest E-BFMI": 2}
 
 
 def values_in_words(checks: pd.DataFrame) -> list[str]:

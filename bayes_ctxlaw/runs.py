@@ -14,7 +14,7 @@ import xarray as xr
 
 from bayes_ctxlaw import sampling
 from bayes_ctxlaw.density import Density
-from bayes_ctxlaw.judgement import DIVERGENCES, ESS, ESS_PER_CHAIN
+from bayes_ctxlaw.judgement import DIVERGENCES, ESS, ESS_PER_CHAIN, R_HAT
 
 QUICK_ACCEPT, TARGET_ACCEPT, CAREFUL_ACCEPT = 0.95, 0.99, 0.998
 """Target acceptance of the first run, where that diverges, and where even the next does.
@@ -36,6 +36,11 @@ _AGAIN = (
 _OUT_OF_REACH = (
     "The chains do not pass (%s) after %d of at most %d steps for every draw, and are not expected "
     "to after all of them. law.review() says what may help."
+)
+
+_NO_USE = (
+    "The chains do not pass (%s), and more steps than the %d for every draw would not change that. "
+    "law.review() says what may help."
 )
 
 _LOG = logging.getLogger(__name__)
@@ -147,7 +152,9 @@ class _Look:
         """Steps for every draw to look again after; 0 to end."""
         checks, steps = self._judge(trace), trace.attrs["thin"]
         self.failed = list(checks.index[~checks["passed"]])
-        lacking = bool(set(self.failed) - {DIVERGENCES})
+        # Steps do not rid chains of divergences, nor make several of a single one.
+        of_no_use = {DIVERGENCES, R_HAT} if _single(trace) else {DIVERGENCES}
+        lacking = bool(set(self.failed) - of_no_use)
         hopeless = lacking and _least(checks) * MOST_STEPS / steps < self._wanted
         # Shorter steps may free chains that are stuck, if trajectories can have more of them.
         reach = trace.attrs["doublings"] < self._longest
@@ -160,6 +167,8 @@ class _Look:
             self._log(_OUT_OF_REACH, ", ".join(self.failed), steps, MOST_STEPS)
         elif lacking:
             return steps_needed(checks, self._wanted, steps)
+        elif self.failed:
+            self._log(_NO_USE, ", ".join(self.failed), steps)
         elif steps < MOST_STEPS:
             self._log(_SHORT, steps, MOST_STEPS)
         return 0
@@ -215,6 +224,10 @@ def steps_needed(checks: pd.DataFrame, wanted: float, steps: int) -> int:
 def _least(checks: pd.DataFrame) -> float:
     """Effective draws of the slowest parameter; not a number where the run cannot say."""
     return float(checks.loc[list(ESS), "value"].min(skipna=False))
+
+
+def _single(trace: xr.DataTree) -> bool:
+    return trace["posterior"].sizes["chain"] == 1
 
 
 def _steps(trace: xr.DataTree) -> int:

@@ -321,6 +321,13 @@ class TestConvergence:
         row = convergence(idata).loc["transitions at the largest tree depth"]
         assert (row["value"], row["passed"]) == (12, False)
 
+    def test_a_single_chain_is_not_told_that_chains_disagree(self):
+        row = drawn(chains=1, draws=150).review().table.loc["largest R-hat"]
+        assert row["verdict"] == "FAIL"
+        assert "fit again with `chains` of at least 2" in row["advice"]
+        assert "disagree" not in row["advice"]
+        assert row["wanted"] == "below 1.01, of two chains or more"
+
     def test_chains_that_never_moved_do_not_pass(self):
         posterior = xr.Dataset({"mu_A": (("chain", "draw"), np.ones((1, 4)))})
         stats = xr.Dataset({"diverging": (("chain", "draw"), np.ones((1, 4), bool))})

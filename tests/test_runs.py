@@ -140,6 +140,7 @@ def test_where_tasks_stray_trajectories_are_kept_shorter(sampler):
         ([{1: FEW, 2: GOOD}], "pass after 2 of at most 6 steps for every draw"),
         ([DIVERGING, {1: FEW, 2: GOOD}], "divergent transitions). Sampling again"),
         ([STUCK], "effective sample size) after 1 of at most 6 steps for every draw, and are not"),
+        ([DIVERGING] * 3, "(divergent transitions), and more steps than the 1 for every draw would"),
     ],
 )
 def test_who_watches_is_told_why_it_ends_early_or_begins_anew(
@@ -151,6 +152,25 @@ def test_who_watches_is_told_why_it_ends_early_or_begins_anew(
     assert bool(said) == watched
     if watched:
         assert any(words in message for message in said)
+
+
+def test_who_watches_is_not_told_that_chains_pass_which_do_not(sampler, caplog):
+    sampler(*[DIVERGING] * 3)
+    runs.sample_enough(DENSITY, convergence, **SIZE | {"progressbar": True})
+    assert not any("chains pass" in record.getMessage() for record in caplog.records)
+
+
+def test_a_single_chain_goes_on_for_effective_draws_and_not_for_want_of_others(sampler):
+    single = {
+        name: xr.DataTree.from_dict(
+            {group: tree[group].to_dataset().isel(chain=[0]) for group in tree}
+        )
+        for name, tree in {"few": FEW, "good": GOOD}.items()
+    }
+    calls = sampler({1: single["few"], 2: single["good"]})
+    found = runs.sample_enough(DENSITY, convergence, **SIZE | {"chains": 1})
+    assert looks(calls) == [(0.95, None, 1, 2)]
+    assert not convergence(found).loc["largest R-hat", "passed"]
 
 
 def test_steps_or_a_target_of_the_callers_own_are_kept_to(sampler):
