@@ -21,6 +21,8 @@ from bayes_ctxlaw.specification import Specification
 SAMPLE = ("chain", "draw")
 
 _MOST_RESIDUALS = 1000, 5_000_000  # draws; draws times rows: 40 MB an array
+# Of thinned ones half may be left, and a p-value of fewer than a hundred is never below 0.01.
+_LEAST_RESIDUALS = 200
 
 
 def pointwise(law: Any) -> xr.DataArray:
@@ -80,7 +82,7 @@ def places(law: Any) -> xr.DataArray:
 
 
 def residuals(law: Any) -> np.ndarray:
-    """Normal residuals of every score in up to 1000 of the draws.
+    """Normal residuals of every score in up to 1000 of the draws, of very many rows in fewer.
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ def residuals(law: Any) -> np.ndarray:
         If the posterior is not complete.
     """
     posterior, (draws, numbers) = law.idata["posterior"], _MOST_RESIDUALS
-    most = max(min(draws, numbers // law.obs.sizes[OBS_DIM]), 1)
+    most = max(min(draws, numbers // law.obs.sizes[OBS_DIM]), _LEAST_RESIDUALS)
     mean, phi = _of_rows(law, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // most))
     rng = np.random.default_rng([law._seed, 6])
     return normal_residuals(law.spec.likelihood, mean, phi, law.obs, rng)

@@ -21,7 +21,7 @@ from bayes_ctxlaw.likelihoods import (
     draw_scores,
     item_counts,
 )
-from bayes_ctxlaw.log_likelihood import log_prior, places, pointwise, stated_priors
+from bayes_ctxlaw.log_likelihood import log_prior, places, pointwise, residuals, stated_priors
 from bayes_ctxlaw.posterior import population_names
 from bayes_ctxlaw.prior_influence import CONFLICT, STRONG_PRIOR
 from bayes_ctxlaw.priors import scale_name
@@ -161,6 +161,12 @@ class TestLogLikelihood:
         for found, among in ((below, draws < score - 1e-9), (upto, draws <= score + 1e-9)):
             away = np.abs(found.mean(0) - among.mean(0))[inside]
             assert float(away.max()) < 0.025  # five standard errors
+
+    def test_residuals_of_very_many_rows_are_enough_for_a_small_p_value(self, monkeypatch):
+        law = drawn(draws=110)
+        monkeypatch.setattr("bayes_ctxlaw.log_likelihood._MOST_RESIDUALS", (1000, 24))
+        assert 100 <= len(residuals(law)) < 200
+        assert 1 / (1 + len(residuals(law))) < advice.MIN_P
 
     def test_a_place_is_between_its_bounds(self):
         law = drawn()
