@@ -49,7 +49,8 @@ def convergence(idata: xr.DataTree, derived: bool = False) -> pd.DataFrame:
         Index: the check. Columns ``value``, ``wanted`` (text) and ``passed``. R-hat and effective
         sample sizes are the worst over population values, scales, effects and overdispersion;
         an element that they cannot be computed for counts as failed. E-BFMI is that of the worst
-        chain, over all steps of the sampler where it took several for every draw. What the sampler did not record is left out.
+        chain, over all steps of the sampler where it took several for every draw. What the sampler
+        did not record is left out.
 
     References
     ----------

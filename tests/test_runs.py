@@ -140,7 +140,10 @@ def test_where_tasks_stray_trajectories_are_kept_shorter(sampler):
         ([{1: FEW, 2: GOOD}], "pass after 2 of at most 6 steps for every draw"),
         ([DIVERGING, {1: FEW, 2: GOOD}], "divergent transitions). Sampling again"),
         ([STUCK], "effective sample size) after 1 of at most 6 steps for every draw, and are not"),
-        ([DIVERGING] * 3, "(divergent transitions), and more steps than the 1 for every draw would"),
+        (
+            [DIVERGING] * 3,
+            "(divergent transitions), and more steps than the 1 for every draw",
+        ),
     ],
 )
 def test_who_watches_is_told_why_it_ends_early_or_begins_anew(
