@@ -433,6 +433,46 @@ def test_held_out_must_be_a_prediction(tmp_path, law):
     assert not list(tmp_path.iterdir())
 
 
+def test_held_out_must_say_what_its_intervals_are(tmp_path, law, held_out):
+    with pytest.raises(SpecificationError, match="no attribute 'ci_prob', the probability of its"):
+        write_report(tmp_path / "r.html", law, held_out=held_out.drop_attrs())
+
+
+def test_figures_must_be_png_files(tmp_path, law, figure):
+    (tmp_path / "drawing.png").write_text("<svg/>", encoding="utf-8")
+    wrong = [Figure(tmp_path / name, "No picture.") for name in ("absent.png", "drawing.png")]
+    with pytest.raises(FileFormatError, match=r"absent\.png cannot be .*drawing\.png is not a PNG"):
+        write_report(tmp_path / "r.html", law, figures=[figure, *wrong])
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_checkpoint_with_several_windows_has_each_of_them(tmp_path, law):
+    obs = observations(llms=("A", "B"))
+    wide = obs["prompt_tokens"].values >= 4000
+    obs = obs.assign(context_window=("obs_id", np.where(wide, 32_768.0, 2048.0)))
+    law.fit(obs.isel(obs_id=slice(None, None, -1)))
+    cells = designs.cells_of(law.obs)
+    assert sorted(cells[cells["task"] == "qa"]["context_window"]) == [2048, 2048, 32_768, 32_768]
+    assert cells["longest"].where(cells["context_window"] == 2048).max() == 1000
+    (some, left_out), = designs.context_figures(cells)  # fmt: skip
+    assert (len(some), left_out) == (8, 0)
+    page = write_report(tmp_path / "r.html", law).read_text(encoding="utf-8")
+    row = '<td class="number">{}</td><td class="number">{}</td><td class="number">4</td>'
+    assert (
+        page.count(row.format("2,048", "1,000")) == page.count(row.format("32,768", "8,000")) == 2
+    )
+
+
+def test_new_checkpoints_are_explained_where_there_are_any(tmp_path, law):
+    page = write_report(tmp_path / "r.html", law).read_text(encoding="utf-8")
+    assert len(set(law.obs["compute"].values)) == 1
+    assert "Rows of a new checkpoint" not in page
+    compute = law.obs["compute"] * np.where(law.obs["llm"] == "A-8k", 1.0, 4.0)
+    law.fit(law.obs.assign(compute=compute))
+    page = write_report(tmp_path / "r.html", law).read_text(encoding="utf-8")
+    assert "Rows of a new checkpoint" in page
+
+
 def test_rows_of_the_fit_are_not_called_held_out(tmp_path, law):
     seen = fake_prediction(law.obs)
     size = seen.sizes["obs_id"]

@@ -29,13 +29,15 @@ _DESIGN = (
 def cells_of(obs: xr.Dataset) -> pd.DataFrame:
     """Every pair of task and checkpoint, with what a prediction needs to know of it.
 
-    Columns ``shortest`` and ``longest`` hold its prompts in tokens.
+    Columns ``shortest`` and ``longest`` hold its prompts in tokens. A checkpoint that was evaluated
+    with several windows makes a pair with each of them.
     """
     names = [name for name in _DESIGN if name in obs]
     frame = obs[[*names, "prompt_tokens"]].to_dataframe()
-    pairs = frame.groupby(["task", "llm"], sort=False)
-    lengths = pairs["prompt_tokens"].agg(shortest="min", longest="max").reset_index()
-    return frame[names].drop_duplicates(["task", "llm"]).merge(lengths, on=["task", "llm"])
+    pair = ["task", "llm", "context_window"]
+    lengths = frame.groupby(pair, sort=False)["prompt_tokens"]
+    lengths = lengths.agg(shortest="min", longest="max").reset_index()
+    return frame[names].drop_duplicates(pair).merge(lengths, on=pair)
 
 
 def along_prompts(cells: pd.DataFrame, points: int = _POINTS) -> xr.Dataset:
@@ -65,7 +67,7 @@ def context_figures(cells: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, int]]:
     The tasks of a figure have the same checkpoints. Where these are more than can be told apart,
     some are chosen, evenly over compute and window.
     """
-    of_task = cells.groupby("task", sort=False)["llm"].agg(tuple)
+    of_task = cells.groupby("task", sort=False)["llm"].agg(lambda llms: tuple(dict.fromkeys(llms)))
     for llms, tasks in of_task.groupby(of_task, sort=False).groups.items():
         here = cells[cells["task"].isin(tasks)]
         ordered = here.drop_duplicates("llm").sort_values(["compute", "context_window"])["llm"]

@@ -16,13 +16,15 @@ import xarray as xr
 
 from bayes_ctxlaw._html import page, paragraph, picture, section
 from bayes_ctxlaw.confounding import confounding
-from bayes_ctxlaw.errors import NotFittedError, SpecificationError
+from bayes_ctxlaw.errors import FileFormatError, NotFittedError, SpecificationError
 from bayes_ctxlaw.judgement import convergence, held_out_sentence, verdict
 from bayes_ctxlaw.output import written_whole
 from bayes_ctxlaw.predict import check_law, check_options
 from bayes_ctxlaw.report import designs, pictures, sections
 from bayes_ctxlaw.report.reproduce import reproduction
 from bayes_ctxlaw.schema import OBS_DIM, PREDICTED
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def write_report(
     SpecificationError
         `ci_prob` is out of range, or `held_out` is no prediction or holds rows of the fit.
     FileFormatError
-        The page cannot be written.
+        The page cannot be written, or a figure is no PNG file.
 
     Examples
     --------
@@ -104,6 +106,8 @@ def write_report(
     if law.idata is None:
         raise NotFittedError("there is nothing to report yet: call law.fit(obs) first.")
     check_options("response", ci_prob, "error")
+    figures = list(figures)
+    _check_figures(figures)
     if held_out is not None:
         _check_held_out(law.obs, held_out)
     checks = convergence(law.idata)
@@ -115,7 +119,7 @@ def write_report(
         head += paragraph(f"{interrupted[0].upper()}{interrupted[1:]}.", "bad")
     if not checks["passed"].all():
         head += paragraph(verdict(checks), "bad")
-    parts = _parts(law, held_out, list(figures), settings or {}, ci_prob)
+    parts = _parts(law, held_out, figures, settings or {}, ci_prob)
     anchors = {name: name.lower().replace(" ", "-") for name in parts}
     links = "".join(f'<a href="#{anchors[name]}">{html.escape(name)}</a> ' for name in parts)
     body = [section(name, content, anchors[name]) for name, content in parts.items()]
@@ -126,14 +130,33 @@ def write_report(
     return Path(path)
 
 
+def _check_figures(figures: Iterable[Figure]) -> None:
+    """Refuse pictures that no browser would show, before anything is computed."""
+    faults = []
+    for path in (Path(figure.path) for figure in figures):
+        try:
+            with path.open("rb") as file:
+                found = "" if file.read(len(_PNG)) == _PNG else "is not a PNG file"
+        except OSError as error:
+            found = f"cannot be read ({error.strerror or error})"
+        faults += [f"{path} {found}"] if found else []
+    if faults:
+        raise FileFormatError(
+            f"the report takes figures that are PNG files, as figure.savefig('name.png') writes: "
+            f"{'; '.join(faults)}."
+        )
+
+
 def _check_held_out(obs: xr.Dataset, held_out: Any) -> None:
     """Refuse what is no prediction, and rows that the fit saw: the page calls them held out."""
-    given = held_out if isinstance(held_out, xr.Dataset) else ()
-    missing = [name for name in ("score", "median", "lower", "upper") if name not in given]
+    given = held_out if isinstance(held_out, xr.Dataset) else xr.Dataset()
+    missing = [repr(name) for name in ("score", "median", "lower", "upper") if name not in given]
+    if "ci_prob" not in given.attrs:
+        missing.append("attribute 'ci_prob', the probability of its intervals")
     if missing:
         raise SpecificationError(
             "held_out must be a prediction at observations with a score, as law.predict("
-            f"observations) returns; it has no {', '.join(map(repr, missing))}."
+            f"observations) returns; it has no {', '.join(missing)}."
         )
     # By all that both say of a row: replicates differ in something, or observations refuse them.
     names = [n for n in obs.data_vars if n in held_out and n not in PREDICTED]

@@ -78,11 +78,13 @@ def _tasks(obs: xr.Dataset) -> str:
 def _checkpoints(obs: xr.Dataset) -> str:
     names = [n for n in ("llm", "family", "technique", "compute", "context_window") if n in obs]
     frame = obs[[*names, "prompt_tokens"]].to_dataframe()
-    groups = frame.groupby("llm", sort=False)
-    llms = frame[names].drop_duplicates("llm").set_index("llm")
+    each = ["llm", "context_window"]  # of one with several windows a row for each
+    groups = frame.groupby(each, sort=False)
+    llms = frame[names].drop_duplicates(each).set_index(each)
     llms["longest_prompt"] = groups["prompt_tokens"].max()
     llms["observations"] = groups.size()
-    llms = llms.rename(columns={"compute": "compute (FLOP)"}).reset_index()
+    llms = llms.reset_index()[[*names, "longest_prompt", "observations"]]
+    llms = llms.rename(columns={"compute": "compute (FLOP)"})
     formats = dict.fromkeys(("context_window", "longest_prompt"), ",.0f")
     return _cut(llms, formats | {"compute (FLOP)": ".3g"}, "checkpoints")
 
@@ -115,6 +117,13 @@ def held_out_scores_and_points(prediction: xr.Dataset) -> str:
     return text + table(summary, formats) + _cut(points, {"prompt_tokens": ",.0f"} | numbers)
 
 
+_OF_A_NEW_ONE = (
+    " Rows of a new checkpoint have ten times the largest compute and otherwise what the largest "
+    "one of the task has; where several are as large, one row for each family and technique of "
+    "those with the widest window."
+)
+
+
 def extrapolation(law: Any, cells: pd.DataFrame, ci_prob: float) -> str:
     """Forecasts at places beyond the data, and how far beyond they are."""
     at = designs.beyond_data(cells, law.obs)
@@ -130,10 +139,8 @@ def extrapolation(law: Any, cells: pd.DataFrame, ci_prob: float) -> str:
     rows["decades beyond the data"] = _beyond(found["extrapolation"])
     text = paragraph(
         f"Lower and upper are the ends of the {judgement.interval_name(found)}. One decade "
-        "beyond the data is ten times as much as the fit saw. Rows of a new checkpoint have ten "
-        "times the largest compute and otherwise what the largest one of the task has; where "
-        "several are as large, one row for each family and technique of those with the widest "
-        "window."
+        "beyond the data is ten times as much as the fit saw."
+        + (_OF_A_NEW_ONE if (found["llm"] == designs.NEW_LLM).any() else "")
     )
     formats = {"compute (FLOP)": ".3g"} | dict.fromkeys(("context_window", "prompt_tokens"), ",.0f")
     formats |= dict.fromkeys(("median", "lower", "upper"), ".3f")
