@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fake_forecasters import Gaussian
 from typer.testing import CliRunner
 
 import bayes_ctxlaw as bcl
@@ -71,6 +72,24 @@ def test_weights_alone_need_no_points_and_a_split_may_be_chosen():
     result = run("dataset:montgomery2025", *RIVALS, "--split", "leave-out=llm", "--seed", 1)
     assert result.exit_code == 0, result.stderr
     assert "held out by leave_out('llm')" in result.stdout
+
+
+def test_scores_without_prompts_are_for_forecasters_that_need_none(monkeypatch):
+    frame = bcl.load_dataset("ladder").to_dataframe()
+    frame = frame[["task", "llm", "compute", "score", "n_items"]]
+    frame.to_csv("runs.csv", index=False)
+    frame.head(2).drop(columns="score").to_csv("points.csv", index=False)
+    split = ("--split", "beyond-compute=1e20", "--seed", 1)
+    needy = run("runs.csv", *RIVALS, *split)
+    assert needy.exit_code == 1
+    assert "backtest and stack take a table without it" in plain(needy.stderr)
+    monkeypatch.setattr("bayes_ctxlaw.rivals.TaskLadder", lambda *_, **__: Gaussian())
+    ladders = ("--forecaster", "task-ladder", "--forecaster", "task-ladder-published")
+    result = run("runs.csv", *ladders, *split, "--at", "points.csv", "--out", "o.csv")
+    assert result.exit_code == 0, result.stderr
+    written = pd.read_csv("o.csv")
+    assert len(written) == 2
+    assert "extrapolation_prompt_tokens" not in written
 
 
 def test_columns_may_have_other_names_in_scores_and_points():

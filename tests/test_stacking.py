@@ -301,6 +301,29 @@ def test_a_real_law_beside_a_rival(montgomery):
 # --- what goes wrong -----------------------------------------------------------------------------
 
 
+def test_forecasters_that_need_no_prompts_are_stacked_without():
+    obs = bcl.load_dataset("ladder")
+    edge = float(np.quantile(obs["compute"], 0.9))
+    variants = {
+        name: bcl.rivals.TaskLadder("least_squares", variant, resamples=20)
+        for name, variant in {"by tokens": "task_loss", "by compute": "compute"}.items()
+    }
+    split = bcl.splits.beyond_compute(edge)
+    found = fitted(variants, obs, split)
+    assert found.weights.sum() == pytest.approx(1.0)
+    at = obs.isel(obs_id=[0, 1]).drop_vars("score")
+    # Ten times the compute, the tokens as they are.
+    at = at.assign(compute=10 * at["compute"], n_params=10 * at["n_params"])
+    new = found.predict(at)
+    assert list(new["axis"].values) == ["compute"]
+    assert (new["lower"] <= new["upper"]).all()
+    # The default split goes by prompts; a law that needs them says so.
+    with pytest.raises(bcl.ObservationError, match="the observations have no prompt_tokens"):
+        fitted(variants, obs)
+    with pytest.raises(bcl.ObservationError, match=r"'law' in the fold [^`]*`prompt_tokens`"):
+        fitted({"law": bcl.rivals.LeastSquaresLaw(), "other": variants["by compute"]}, obs, split)
+
+
 def test_members_that_cannot_be_stacked_are_all_named():
     with pytest.raises(bcl.SpecificationError) as raised:
         bcl.stack({"interval": Interval(), "class": Curve, 3: Curve()}, split="beyond 10k")

@@ -65,7 +65,7 @@ class Options(Wording):
     def no_context(self, target: bool) -> str:
         if target:
             return ""
-        return "Of the commands, only backtest takes a table without it, for some forecasters."
+        return "Of the commands, backtest and stack take a table without it, for some forecasters."
 
     # --- options ----------------------------------------------------------------------------------
 

@@ -156,9 +156,12 @@ def stack(
 
     check_tables(out, weights, force=force)
     check_options(kind.value, ci_prob, new_levels.value)
-    obs = _law.observations(scores, names)
+    obs = _law.observations(scores, names, needs_context=False)
     # All that may be wrong with the points is found before the fits.
-    design = grid(**axes) if axes else None if at is None else as_design(at, **_own(at, names))
+    needs = {"needs_context": "prompt_tokens" in obs and "context_window" in obs}
+    design = None if at is None else as_design(at, **needs, **_own(at, names))
+    if axes:
+        design = grid(**needs, **axes)
     law = _law.options(
         context_term=context_term,
         compute_term=compute_term,

@@ -33,6 +33,21 @@ _CI_PROB = 0.9  # of the intervals in `Stack.backtest`; weights do not depend on
 _BLOCK = 256  # rows summarised at once
 
 
+class _OfCompute:
+    """In the place of an encoding where observations have no prompts and windows."""
+
+    def __init__(self, obs: xr.Dataset) -> None:
+        self._seen = obs[["compute"]]
+
+    def with_chance(self, at: xr.Dataset) -> xr.Dataset:
+        """The rows as they are: who forecasts without prompts has chance from its own fit."""
+        return at
+
+    def extrapolation(self, at: xr.Dataset) -> dict[str, np.ndarray]:
+        """Decades of compute beyond the data."""
+        return _backtest._beyond(self._seen, at)
+
+
 def stack(
     members: Mapping[str, Any] | Sequence[Any],
     split: Callable[[xr.Dataset], Iterable[Fold]] | None = None,
@@ -78,6 +93,10 @@ def stack(
     return Stack(members, split)
 
 
+def _has_context(obs: xr.Dataset) -> bool:
+    return "prompt_tokens" in obs and "context_window" in obs
+
+
 class Stack:
     """Forecasters whose predictive distributions are averaged; made by `stack`.
 
@@ -108,7 +127,7 @@ class Stack:
         self.members: dict[str, Any] = dict(self._fresh)
         self.weights: pd.Series | None = None
         self.backtest: Backtest | None = None
-        self._encoding: Encoding | None = None
+        self._encoding: Encoding | _OfCompute | None = None
         self._seed = 0
 
     def unfitted(self) -> Stack:
@@ -156,7 +175,7 @@ class Stack:
         Parameters
         ----------
         obs : Dataset, DataFrame, path or list of dict
-            Whatever ``as_observations`` takes.
+            Whatever ``as_observations`` takes; without prompts and windows if no member needs them.
         draws, tune, chains, thin : int, optional
             Handed to the members whose ``fit`` has them; else, and if None, their own.
         random_seed : int, optional
@@ -182,7 +201,8 @@ class Stack:
         -----
         Every fit is one job of joblib, as in ``backtest``.
         """
-        obs = as_observations(obs, **column_names)
+        # A member that cannot do without prompts and windows says so itself.
+        obs = as_observations(obs, needs_context=False, **column_names)
         split = self._split
         levels = _backtest._check(self._fresh, split, _CI_PROB, None, LEVELS, random_seed)
         given = {"draws": draws, "tune": tune, "chains": chains, "thin": thin}
@@ -200,7 +220,8 @@ class Stack:
         self.members = {name: member for name, (member,) in fitted.items()}
         self.weights = pd.Series(weights, pd.Index(self._fresh, name="member"), name="weight")
         self.backtest = _backtest._result(parts, obs, folds, split, settings)
-        self._encoding, self._seed = Encoding.of(obs, {}), seed
+        self._encoding = Encoding.of(obs, {}) if _has_context(obs) else _OfCompute(obs)
+        self._seed = seed
         return self
 
     def _folds(self, obs: xr.Dataset) -> list[Fold]:
@@ -258,7 +279,8 @@ class Stack:
         if self.weights is None:
             raise NotFittedError("this stack has no weights yet: call fit(obs) first.")
         check_options(kind, ci_prob, new_levels)
-        at = self._encoding.with_chance(as_design(at, **column_names))
+        with_context = isinstance(self._encoding, Encoding)
+        at = self._encoding.with_chance(as_design(at, needs_context=with_context, **column_names))
         seed = seed_or(random_seed, self._seed)
         weights = self.weights[self.weights > 0.0]
         options = {"kind": kind, "new_levels": new_levels}
