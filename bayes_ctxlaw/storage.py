@@ -18,6 +18,7 @@ from bayes_ctxlaw.output import as_path, written_whole
 
 _PACKAGE = "bayes_ctxlaw"
 _ENGINE = "h5netcdf"
+_LARGEST = 2**63  # whole number
 
 
 def _digest(text: str) -> str:
@@ -62,8 +63,11 @@ def _plain_attrs(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _plain(value: Any) -> Any:
-    number = isinstance(value, int | float | np.integer | np.floating)
-    return value if number and not isinstance(value, bool) else str(value)
+    number = isinstance(value, float | np.floating)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        # A seed may have more bits than a number in a file has, as NumPy's own do.
+        number = -_LARGEST <= value < _LARGEST
+    return value if number else str(value)
 
 
 def read_fit(path: str | os.PathLike[str], what: str) -> tuple[xr.DataTree, dict[str, Any]]:

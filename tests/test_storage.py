@@ -49,6 +49,13 @@ class TestRoundTrip:
         )
         assert found["sample_stats"]["diverging"].dtype == bool
 
+    @pytest.mark.parametrize("seed", [2**63 - 1, 2**64, 2**127 + 1])
+    def test_a_seed_of_any_length(self, tmp_path, seed):
+        passed = tree()
+        passed["posterior"].attrs["fit_random_seed"] = seed
+        found, _ = read_fit(write_fit(tmp_path / "fit.nc", passed, CONFIG), "ContextLaw")
+        assert int(found["posterior"].attrs["fit_random_seed"]) == seed
+
     def test_what_was_passed_in_is_not_touched(self, tmp_path):
         passed = tree()
         write_fit(tmp_path / "fit.nc", passed, CONFIG)
