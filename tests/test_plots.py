@@ -27,6 +27,7 @@ from bayes_ctxlaw.plots import (
     plot_contrast,
     plot_effective_window,
     plot_effects,
+    plot_ranks,
     plot_surface,
 )
 from bayes_ctxlaw.validation.backtest import backtest
@@ -584,6 +585,15 @@ def test_calibration_can_be_drawn_elsewhere_and_without_widths(result):
     assert "50 % confidence, clustered by llm" in legend_texts(axes)
     with pytest.raises(SpecificationError, match="1 Axes were given for 2 panels"):
         plot_calibration(result, axes=given)
+
+
+def test_what_another_function_returned_is_not_drawn(result):
+    with pytest.raises(SpecificationError, match="contrast=Backtest must be a Contrast"):
+        plot_contrast(result)
+    with pytest.raises(SpecificationError, match="found=Backtest must be an EffectiveWindow"):
+        plot_effective_window(result)
+    with pytest.raises(SpecificationError, match="calibration=Backtest must be a Calibration"):
+        plot_ranks(result)
 
 
 def test_what_has_no_coverage_is_not_drawn(obs, result):

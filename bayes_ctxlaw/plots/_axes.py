@@ -20,6 +20,21 @@ MAX_PANELS = 24
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def check_given(name: str, value: object, wanted: type, maker: str) -> None:
+    """Refuse to draw what the function `maker` of the package did not return.
+
+    Raises
+    ------
+    SpecificationError
+    """
+    if not isinstance(value, wanted):
+        article = "an" if wanted.__name__[0] in "AEIOU" else "a"
+        raise SpecificationError(
+            f"{name}={type(value).__name__} must be {article} {wanted.__name__}, from "
+            f"bcl.{maker}(...)."
+        )
+
+
 def token_label(value: float) -> str:
     """A number of tokens in few characters.
 

@@ -75,10 +75,7 @@ def plot_calibration(
     >>> axes[0].get_xlabel()
     'probability of the equal-tailed interval (response)'
     """
-    if not isinstance(result, Backtest):
-        raise SpecificationError(
-            f"result={type(result).__name__} must be a Backtest, from bcl.backtest(...)."
-        )
+    _axes.check_given("result", result, Backtest, "backtest")
     table = coverage_table(result, ci_prob, cluster)
     names = list(dict.fromkeys(table.index.get_level_values("forecaster")))
     if not names:

@@ -67,6 +67,7 @@ def plot_contrast(
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    _axes.check_given("contrast", contrast, Contrast, "contrast")
     if along not in _AXES:
         allowed = ", ".join(map(repr, _AXES))
         raise SpecificationError(f"along={along!r} is not one of {allowed}.")

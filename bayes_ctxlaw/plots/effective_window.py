@@ -38,7 +38,7 @@ def plot_effective_window(
     Raises
     ------
     SpecificationError
-        There are more rows than can be read, or `by` is not in them.
+        There are more rows than can be read, `by` is not in them, or `found` is something else.
 
     Examples
     --------
@@ -53,6 +53,7 @@ def plot_effective_window(
     """
     from matplotlib.lines import Line2D
 
+    _axes.check_given("found", found, EffectiveWindow, "effective_window")
     rows = found.windows.to_dataframe()
     if len(rows) > 60:
         raise SpecificationError(

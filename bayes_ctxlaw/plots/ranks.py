@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw.errors import SpecificationError
 from bayes_ctxlaw.plots import _axes
-from bayes_ctxlaw.validation.ranks import ALPHA
-
-if TYPE_CHECKING:
-    from bayes_ctxlaw.validation.ranks import Calibration
+from bayes_ctxlaw.validation.ranks import ALPHA, Calibration
 
 
 def plot_ranks(calibration: Calibration, quantities: Sequence[str] | None = None) -> np.ndarray:
@@ -60,6 +56,7 @@ def plot_ranks(calibration: Calibration, quantities: Sequence[str] | None = None
     """
     import arviz as az
 
+    _axes.check_given("calibration", calibration, Calibration, "calibrate")
     pit = calibration.pit
     if quantities is None:
         quantities = [n for n in pit.data_vars if n.startswith("mu_") or n == "log_likelihood"]
