@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayes_ctxlaw.errors import ObservationError
+from bayes_ctxlaw.errors import ObservationError, SpecificationError
 
 SHOWN = 5  # rows, and found values, named in a message
+
+
+def did_you_mean(given: object, known: Iterable[str], most: int = 1) -> str:
+    """Those of the `known` names that are most like the `given` one, as a question; or nothing.
+
+    Examples
+    --------
+    >>> did_you_mean("yarn", ["PI", "YaRN", "none"])
+    " (did you mean 'YaRN'?)"
+    >>> did_you_mean("CLEX", ["PI", "YaRN", "none"])
+    ''
+    """
+    folded: dict[str, list[str]] = {}
+    for name in known:
+        folded.setdefault(name.casefold(), []).append(name)
+    near = difflib.get_close_matches(str(given).casefold(), folded, n=most)
+    names = [name for key in near for name in folded[key]][:most]
+    return f" (did you mean {' or '.join(map(repr, names))}?)" if names else ""
+
+
+def all_of(*steps: Callable[[], Any]) -> list[Any]:
+    """Results of all steps, or what is wrong with the options of any of them in one message.
+
+    Raises
+    ------
+    SpecificationError
+
+    Examples
+    --------
+    >>> all_of(lambda: 1, lambda: "two")
+    [1, 'two']
+    """
+    found, faults = [], []
+    for step in steps:
+        try:
+            found.append(step())
+        except SpecificationError as error:
+            faults.append(str(error).removesuffix("."))
+    if faults:
+        raise SpecificationError("; ".join(faults) + ".")
+    return found
 
 
 @dataclass

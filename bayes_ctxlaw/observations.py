@@ -5,7 +5,6 @@ Everything downstream takes the Dataset made here and neither parses, checks nor
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_ctxlaw import _checks as checks
-from bayes_ctxlaw._faults import Faults
+from bayes_ctxlaw._faults import Faults, did_you_mean
 from bayes_ctxlaw._tables import Table, read_table
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.compute import training_flops
@@ -264,11 +263,13 @@ def check_mapping(columns: list[Any], column_names: dict[str, str]) -> None:
                     "a name of the schema, to say which column holds it."
                 )
                 continue
-            meant, settled = _close(name, valid), column in SCHEMA and {name, column} & {*columns}
+            meant = did_you_mean(name, valid, 2)
+            settled = column in SCHEMA and {name, column} & {*columns}
             if settled and column in columns:
                 meant += f", and your column {column!r} has a canonical name already: leave it out"
             elif settled:
-                meant = f" but your column: it is the other way round, {column}={name!r}"
+                turned = wording().column(column, name)
+                meant = f" but your column: it is the other way round, {turned}"
             faults.append(f"{name!r} is not a name of the schema{meant}.")
             if settled:
                 continue
@@ -279,7 +280,7 @@ def check_mapping(columns: list[Any], column_names: dict[str, str]) -> None:
                 f"column first: df.assign({name}={column!r}).{meant}"
             )
         elif column not in columns:
-            meant = _close(column, [str(c) for c in columns])
+            meant = did_you_mean(column, map(str, columns), 2)
             said = wording().column(name, column)
             faults.append(f"{said}: there is no column {column!r}{meant}.")
         else:
@@ -293,17 +294,12 @@ def check_mapping(columns: list[Any], column_names: dict[str, str]) -> None:
         )
 
 
-def _close(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
-    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
-
-
 def _close_option(name: str) -> str:
     if name in FIT_OPTIONS:
         return f" (it is one of fit; a loop of fits takes fit_options={{{name!r}: …}})"
     if name in OTHER_OPTIONS:
         return " (it is one of another function)"
-    return _close(name, [*FIT_OPTIONS, *OTHER_OPTIONS])
+    return did_you_mean(name, [*FIT_OPTIONS, *OTHER_OPTIONS], 2)
 
 
 def _collisions(name: str, column: str, columns: list[Any], taken: dict[str, str]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
+from bayes_ctxlaw._faults import did_you_mean
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.discrepancy import Paths
 from bayes_ctxlaw.encoding import Encoding, is_number, level_dim, level_labels
@@ -133,7 +134,9 @@ def check_known(at: xr.Dataset, known: Mapping[str, Sequence[str]]) -> None:
         if level not in at:
             faults.append(f"`{level}` is missing; the fit has effects of it and saw {_few(labels)}")
         elif unseen := sorted(set(level_labels(at, level)) - set(labels)):
-            faults.append(f"`{level}`: {_few(unseen, 5)} not in the fit, which saw {_few(labels)}")
+            asked = ", ".join(f"{label!r}{did_you_mean(label, labels)}" for label in unseen[:5])
+            more = ", …" if len(unseen) > 5 else ""
+            faults.append(f"`{level}`: {asked}{more} not in the fit, which saw {_few(labels)}")
     if faults:
         raise UnknownLabelError(
             f"{'; '.join(faults)}. Give such labels, or pass {wording().new_levels()} to draw the "

@@ -8,7 +8,6 @@ standard deviations have half-normal priors on that scale, or priors that keep a
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from numbers import Real
 
 import numpy as np
 
+from bayes_ctxlaw._faults import did_you_mean
 from bayes_ctxlaw.errors import FileFormatError, SpecificationError
 from bayes_ctxlaw.law import PARAMETERS, PARTING, natural, window_total
 
@@ -380,9 +380,8 @@ def resolve_priors(
     faults = []
     for name, value in (user or {}).items():
         if name not in priors:
-            near = difflib.get_close_matches(str(name), priors, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            faults.append(f"there is no prior named {name!r}{hint}; valid: {', '.join(priors)}")
+            meant = did_you_mean(name, priors)
+            faults.append(f"there is no prior named {name!r}{meant}; valid: {', '.join(priors)}")
             continue
         try:
             priors[name] = _as_prior(name, value)

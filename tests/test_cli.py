@@ -163,6 +163,7 @@ def test_fit_takes_bundled_tables():
         (["fit", "scores.csv", "--out", "f.nc"], 1, "`llm`"),
         (["fit", "dataset:montgomery", "--out", "f.nc"], 1, "Did you mean 'montgomery2025'"),
         (["fit", "scores.csv", "--out", "nowhere/f.nc"], 1, "no folder nowhere"),
+        (["fit", "scores.csv", "--out", "f.nc", "--map", "model=llm"], 1, "round, --map llm=model"),
         (["fit", "scores.csv", "--out", "."], 1, "is a folder"),
         (["fit", "scores.csv", "--out", "f.nc", "--map", "llm"], 2, "not NAME=COLUMN"),
         (["fit", "scores.csv", "--out", "f.nc", "--penalty", "x"], 2, "log_logistic"),

@@ -136,6 +136,13 @@ class TestLabels:
             assert repr(LABELS[level][0]) in message
         assert 'new_levels="uncertainty"' in message
 
+    def test_a_label_written_otherwise_is_told_the_known_one(self):
+        with pytest.raises(UnknownLabelError) as caught:
+            run(rows(task="Maths", llm="7b_8k", technique="yarn"))
+        for meant in ("'Maths' (did you mean 'maths'?)", "'7b_8k' (did you mean '7B-8k'?)"):
+            assert meant in str(caught.value)
+        assert "'yarn' (did you mean 'YaRN'?) not in the fit, which saw 'PI'" in str(caught.value)
+
     def test_law_needs_no_checkpoint(self):
         found = run(rows(llm="70B"), kind="law")
         np.testing.assert_array_equal(found["mean"], run(rows(), kind="law")["mean"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bayes_ctxlaw._faults import did_you_mean
 from bayes_ctxlaw._tables import read_table
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.compute import find_model, list_models
@@ -69,9 +69,7 @@ def given(llms: LLMs) -> dict[str, dict[str, Any]]:
             continue
         for variable in row:
             if variable not in FIELDS:
-                near = difflib.get_close_matches(str(variable), FIELDS, n=1)
-                meant = f" (did you mean {near[0]!r}?)" if near else ""
-                faults.append(f"{name!r} has {variable!r}{meant}.")
+                faults.append(f"{name!r} has {variable!r}{did_you_mean(variable, FIELDS)}.")
         further = row.get("extension_tokens")
         if not _blank(further) and _number(further) is None:
             faults.append(f"{name!r} has extension_tokens={further!r}, which is no number.")
