@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_ctxlaw._faults import did_you_mean
 from bayes_ctxlaw._html import table as html_table
 from bayes_ctxlaw._wording import wording
 from bayes_ctxlaw.confounding import Confounding, confounding
@@ -65,7 +66,8 @@ class Contrast:
     curve : xr.Dataset
         The same along ``point``, with rows that differ in nothing but the task, or in what the law
         does not know of, averaged. Of the other columns it has those that all rows of each point
-        have in common.
+        have in common. Points are in the order of `at`; of rows of the fit, in order of their
+        design, prompt tokens last.
     overall : xr.Dataset
         The same of the average over all rows, and ``prob_everywhere``: that `a` scores higher
         at every point of the curve. Its attributes ``rows``, ``rows_past_window_a`` and
@@ -334,7 +336,7 @@ def contrast(
     sides = sides_of(law.obs, predictor.encoding, rows, level, (a, b), kind)
     predictor.check_labels(sides.all_rows, kind, new_levels)
     summary = _Summary(ci_prob, rope)
-    groups, places = points_of(sides.rows, level)
+    groups, places = points_of(sides.rows, level, ordered=at is None)
     past = sides.past_window
     inside = ~(past[0] | past[1])
     scores, curve, (overall, held), everywhere = _differences(
@@ -379,7 +381,8 @@ def _check(
     levels = [lv for lv in BASE_LEVELS if lv in law.encoding.labels]
     if level not in levels:
         faults.append(
-            f"{said('level', level)} has no effects in this fit, which has {', '.join(levels)}"
+            f"{said('level', level)}{did_you_mean(level, levels)} has no effects in this fit, "
+            f"which has {', '.join(levels)}"
         )
     if a == b:
         faults.append(f"a and b are both {a!r}: give two labels")

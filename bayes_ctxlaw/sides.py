@@ -197,14 +197,15 @@ def _joint_lengths(tokens: np.ndarray) -> np.ndarray:
     return means[group[np.searchsorted(lengths, tokens)]]
 
 
-def points_of(rows: xr.Dataset, level: str) -> tuple[np.ndarray, np.ndarray]:
+def points_of(rows: xr.Dataset, level: str, ordered: bool) -> tuple[np.ndarray, np.ndarray]:
     """Point of the curve that each row belongs to, and the first row of each point.
 
-    Rows that differ in nothing but the task are one point, unless tasks are compared.
+    Rows that differ in nothing but the task are one point, unless tasks are compared. Points are in
+    order of their design, prompt tokens last, or as the rows have them.
     """
     names = [n for n in DESIGN if n in rows and not (n == "task" and level != "task")]
     frame = pd.DataFrame({name: rows[name].values for name in names})
-    groups = frame.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
+    groups = frame.groupby(names, sort=ordered, dropna=False).ngroup().to_numpy()
     return groups, np.unique(groups, return_index=True)[1]
 
 

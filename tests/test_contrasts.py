@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -206,6 +207,17 @@ class TestRealData:
             assert len(near) == 3
             assert difference.between(near["lower"], near["upper"]).all()
 
+    def test_the_curve_is_in_order_of_the_design(self, law_below_1e24):
+        curve = bcl.contrast(law_below_1e24, "technique", "none", "theta-frozen").curve
+        names = ["compute", "context_window", "prompt_tokens"]
+        frame = curve[names].to_dataframe().reset_index(drop=True)
+        pd.testing.assert_frame_equal(frame, frame.sort_values(names, ignore_index=True))
+
+    def test_the_curve_is_in_the_order_of_what_was_asked(self, law_below_1e24, at):
+        backwards = at.isel(obs_id=slice(None, None, -1))
+        curve = bcl.contrast(law_below_1e24, "technique", "YaRN", "PI", at=backwards).curve
+        assert curve["prompt_tokens"].values.tolist() == [32768, 16384, 8192]
+
 
 class TestPastTheWindow:
     """An average over prompts past the window of one side is mostly of its collapse."""
@@ -378,6 +390,10 @@ class TestRefusals:
         (name,) = slip
         with pytest.raises(SpecificationError, match=name):
             bcl.contrast(different, "technique", *NAMES, **slip)
+
+    def test_a_level_that_is_misspelt(self, different):
+        with pytest.raises(SpecificationError, match=r"did you mean 'technique'\?"):
+            bcl.contrast(different, "techniqe", *NAMES)
 
     def test_a_level_without_effects(self, montgomery):
         law = bcl.ContextLaw(groups=("task",))
