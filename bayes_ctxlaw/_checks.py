@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -30,6 +31,10 @@ SAME_COMPUTE = 1e-6  # relative; figures of compute are rarely given to more dig
 def check_column_names(columns: Iterable[object], faults: Faults) -> None:
     """Names must be text a netCDF variable can bear, each once."""
     names = list(columns)
+    lengths = [name for name in names if not isinstance(name, str) and _is_length(name)]
+    if len(lengths) > 1:
+        faults.table(f"{_called(lengths)}. {_turned()}; otherwise rename the columns.")
+        names = [name for name in names if name not in lengths]
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             faults.table(f"The column name {name!r} occurs {names.count(name)} times; keep one.")
@@ -37,6 +42,24 @@ def check_column_names(columns: Iterable[object], faults: Faults) -> None:
             faults.table(f"The column name {name!r} is not text; rename the column.")
         elif "/" in name:
             faults.table(f"The column name {name!r} holds a `/`, which netCDF forbids; rename it.")
+
+
+def _is_length(name: object) -> bool:
+    """Whether a column is called as a prompt length is: 8192, "8,192", 8192.0 or "8k"."""
+    return re.fullmatch(r"\d[\d,_]*(\.\d+)?\s?[kKmM]?", str(name).strip()) is not None
+
+
+def _called(lengths: Sequence[object]) -> str:
+    shown = ", ".join(map(repr, lengths[:SHOWN])) + (", …" if len(lengths) > SHOWN else "")
+    return f"{len(lengths)} columns are called by numbers ({shown})"
+
+
+def _turned() -> str:
+    code = "df.melt(id_vars=[...], var_name='prompt_tokens', value_name='score')"
+    return (
+        "If these are prompt lengths, with a score under each, write one row for every score"
+        f"{wording().in_pandas(code)}"
+    )
 
 
 def suggest_column(missing: str, columns: Sequence[str]) -> str:
@@ -72,7 +95,10 @@ def check_missing(
             text += " Give it, or `n_correct` and `n_items`, from which it follows."
         if name in CONTEXT and not items and (whose := wording().no_context(target)):
             text += f" ({whose})"
-        if mappable:
+        lengths = [c for c in columns if name == "prompt_tokens" and _is_length(c)]
+        if len(lengths) > 1:
+            text += f" {_called(lengths)}. {_turned()}."
+        elif mappable:
             text += suggest_column(name, columns) or (
                 f" Name the column that holds it: {wording().column(name)}. The columns are: "
                 f"{', '.join(map(str, columns)) or 'none'}."

@@ -489,6 +489,13 @@ class TestMapping:
         frame = table(task=None, llm=None, name="x")
         assert "used for" in refusal(frame, error=SpecificationError, task="name", llm="name")
 
+    @pytest.mark.parametrize("lengths", [(512, 8192), ("512", "8k")])
+    def test_a_column_for_each_prompt_length_is_to_be_turned(self, lengths):
+        wide = pd.DataFrame([{"llm": "A", "task": "qa"} | dict.fromkeys(lengths, 0.5)])
+        message = refusal(wide)
+        assert f"2 columns are called by numbers ({lengths[0]!r}, {lengths[1]!r})" in message
+        assert "df.melt(id_vars=[...], var_name='prompt_tokens', value_name='score')" in message
+
     def test_a_mapping_that_is_none_or_the_other_way_round(self):
         with pytest.raises(SpecificationError) as caught:
             as_observations(table(), modle="llm")
