@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, replace
 from functools import partial
@@ -14,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_ctxlaw import predict as _predict
+from bayes_ctxlaw._faults import all_of
 from bayes_ctxlaw._version import __version__
 from bayes_ctxlaw.discrepancy import straying, to_be_told
 from bayes_ctxlaw.encoding import (
@@ -35,7 +37,7 @@ from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
 from bayes_ctxlaw.seeds import check_seed, root_seed, seed_or
 from bayes_ctxlaw.specification import Specification
 from bayes_ctxlaw.storage import read_fit, write_fit
-from bayes_ctxlaw.summary import describe, notes_on_data, notes_on_design
+from bayes_ctxlaw.summary import describe, notes_on_data, notes_on_design, notes_on_units
 
 if TYPE_CHECKING:
     from bayes_ctxlaw.density import Density
@@ -133,21 +135,22 @@ class ContextLaw:
         dilution: str = LawTerms.dilution,
         discrepancy: str = LawTerms.discrepancy,
     ) -> None:
-        self.terms = LawTerms(
-            context_term, compute_term, penalty, zero_context, dilution, discrepancy
+        forms = (context_term, compute_term, penalty, zero_context, dilution, discrepancy)
+        self.terms, acting, self.references, _ = all_of(
+            lambda: LawTerms(*forms),
+            lambda: parse_groups(groups),
+            lambda: check_references(references),
+            lambda: likelihood == "auto" or choose_likelihood(_no_rows(), likelihood),
         )
         self.likelihood = likelihood
-        if likelihood != "auto":
-            choose_likelihood(_no_rows(), likelihood)
         # What the terms do not have has no effects, and a level without any is none.
         self.levels = {
             level: found
-            for level, parameters in parse_groups(groups).items()
+            for level, parameters in acting.items()
             if (found := tuple(p for p in parameters if p in self.terms.parameters))
         }
         may_stray = self.terms.discrepancy != "none"
         self.priors = resolve_priors(self.levels, priors, self.terms.parameters, may_stray)
-        self.references = check_references(references)
         self.idata: xr.DataTree | None = None
         self.obs: xr.Dataset | None = None
         self.encoding: Encoding | None = None
@@ -429,6 +432,9 @@ class ContextLaw:
         at = as_design(at, **column_names)
         if "llm" in predictor.levels(kind):
             _predict.warn_of_families(self.obs, at)
+        if not notes_on_units(self.obs):  # or it was said at the fit
+            for note in notes_on_units(at):
+                warnings.warn(f"In the points to predict {note}", UserWarning, stacklevel=2)
         return _predict.predict(
             predictor,
             at,

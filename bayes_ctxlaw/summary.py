@@ -30,6 +30,7 @@ _MEANING = {
 }
 
 _LEAST_COMPUTE = 1e12  # FLOPs; a million parameters trained on a million tokens take 6e12
+_LEAST_WINDOW = 512  # tokens; GPT-1 had as many, and 256k tokens in thousands are fewer
 _ALIKE = 0.05  # values of compute or prompt length that differ by less say nothing of an exponent
 _FEW_ITEMS = 100.0  # where their number is unknown: noise is not to be taken for a fault
 
@@ -131,14 +132,27 @@ def notes_on_units(obs: xr.Dataset) -> list[str]:
     list of str
         One sentence each.
     """
+    notes = []
     most = float(obs["compute"].values.max())
-    if most >= _LEAST_COMPUTE:
-        return []
-    return [
-        f"compute is {most:.3g} FLOPs at most, less than any language model was trained with: give "
-        "it in FLOPs, not in 1e18 FLOPs, petaFLOP/s-days or powers of ten, and n_params and "
-        "train_tokens as whole counts."
-    ]
+    if most < _LEAST_COMPUTE:
+        notes.append(
+            f"compute is {most:.3g} FLOPs at most, less than any language model was trained with: "
+            "give it in FLOPs, not in 1e18 FLOPs, petaFLOP/s-days or powers of ten, and n_params "
+            "and train_tokens as whole counts."
+        )
+    widest = float(obs["context_window"].values.max())
+    if widest < _LEAST_WINDOW:
+        notes.append(
+            f"context_window is {widest:.4g} tokens at most, less than any language model has: "
+            "give it in tokens, not in thousands of them."
+        )
+    shortest = float(obs["prompt_tokens"].values.min())
+    if shortest < 1.0:
+        notes.append(
+            f"prompt_tokens is {shortest:.3g} at least, less than one token: give it in tokens, "
+            "not in thousands of them or as a share of the window."
+        )
+    return notes
 
 
 def notes_on_windows(obs: xr.Dataset) -> list[str]:

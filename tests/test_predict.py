@@ -11,7 +11,7 @@ from bayes_ctxlaw import predict as module
 from bayes_ctxlaw.encoding import APPROACH, Encoding, level_dim, parse_groups
 from bayes_ctxlaw.errors import SpecificationError, UnknownLabelError
 from bayes_ctxlaw.law import LawTerms, mean_score
-from bayes_ctxlaw.observations import grid
+from bayes_ctxlaw.observations import as_design, grid
 from bayes_ctxlaw.posterior import population_names
 from bayes_ctxlaw.predict import Predictor, check_options, predict, warn_of_families
 from bayes_ctxlaw.priors import default_priors
@@ -376,6 +376,15 @@ class TestBeyondTheData:
         by = predictor(terms=LawTerms(dilution="none"))
         curves = run(at, by, kind="law", samples=True)["samples"]
         assert (curves.diff("obs_id") >= 0).all()
+
+
+def test_points_in_another_unit_than_the_fit_are_said(law_below_1e24):
+    at = as_design(law_below_1e24.obs.isel(obs_id=slice(2)))
+    law_below_1e24.predict(at)  # a warning would be an error
+    with pytest.warns(UserWarning, match="In the points to predict compute is 84 FLOPs at most"):
+        law_below_1e24.predict(at.assign(compute=0.0 * at["compute"] + 84))
+    with pytest.warns(UserWarning, match="context_window is 32 tokens at most"):
+        law_below_1e24.predict(at.assign(context_window=0.0 * at["context_window"] + 32))
 
 
 def test_a_checkpoint_of_the_fit_in_another_family_is_said(montgomery):

@@ -311,3 +311,16 @@ def test_a_level_whose_parameters_the_terms_lack_is_none():
     law = ContextLaw(groups={"task": ["A"], "llm": ["kappa"]}, penalty="none", dilution="none")
     assert law.levels == {"task": ("A",)}
     assert not any("llm" in name for name in law.priors)
+
+
+def test_all_options_of_a_law_at_fault_are_said_at_once():
+    wrong = {
+        "context_term": "exp",
+        "likelihood": "binom",
+        "groups": ["size"],
+        "references": {"n": 1},
+    }
+    with pytest.raises(SpecificationError) as caught:
+        ContextLaw(**wrong)
+    for part in ("context_term='exp'", "likelihood='binom'", "group 'size'", "n"):
+        assert part in str(caught.value)

@@ -80,6 +80,15 @@ class TestNotes:
         assert note.startswith("compute is 1e+05 FLOPs at most")
         assert "petaFLOP/s-days" in note
 
+    def test_tokens_in_thousands_are_noticed(self):
+        units = {"context_window": 1e-3, "prompt_tokens": 1e-3}
+        rows = [row | {name: row[name] * unit for name, unit in units.items()} for row in table()]
+        window, prompt = notes_on_units(as_observations(rows))
+        assert window.startswith("context_window is ")
+        assert "not in thousands" in window
+        assert prompt.startswith("prompt_tokens is ")
+        assert "less than one token" in prompt
+
     def test_a_rich_design_has_none(self):
         assert notes(table()) == []
 
