@@ -98,6 +98,14 @@ def test_help_needs_neither_a_sampler_nor_a_plotting_library():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_the_package_is_a_command():
+    ran = subprocess.run(
+        [sys.executable, "-m", "bayes_ctxlaw", "--version"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert __version__ in ran.stdout
+
+
 # --- demo -----------------------------------------------------------------------------------------
 
 
