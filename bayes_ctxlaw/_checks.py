@@ -84,6 +84,7 @@ def check_missing(
     `columns` are the user's names, offered if they are `mappable`; in rows of single `items` no
     score follows from counts; a `target` is to be predicted.
     """
+    shown = f" The columns are: {', '.join(map(str, columns)) or 'none'}."
     for name in needed:
         if name in columns:
             continue
@@ -100,9 +101,9 @@ def check_missing(
             text += f" {_called(lengths)}. {_turned()}."
         elif mappable:
             text += suggest_column(name, columns) or (
-                f" Name the column that holds it: {wording().column(name)}. The columns are: "
-                f"{', '.join(map(str, columns)) or 'none'}."
+                f" Name the column that holds it: {wording().column(name)}.{shown}"
             )
+            shown = shown if shown not in text else ""  # once is enough
         faults.table(text)
 
 

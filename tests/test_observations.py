@@ -413,6 +413,11 @@ class TestFaultsOfTables:
         assert "`context_window` (context window of the checkpoint; tokens) is missing" in message
         assert "The columns are: score, task, llm, compute, prompt_tokens" in message
 
+    def test_columns_are_listed_once(self):
+        message = refusal(table(context_window=None, llm=None, task=None))
+        assert message.count("is missing") == 3
+        assert message.count("The columns are: ") == 1
+
     @pytest.mark.parametrize(
         "name", ["n_item", "Family", "tehnique", "prompt_tokens_std", "chances"]
     )
