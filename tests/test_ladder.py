@@ -511,6 +511,7 @@ def test_the_bayesian_ladder_needs_items():
     frame = simulated()
     frame.loc[2, "n_items"] = np.nan
     refused(frame, "`n_items`, row 2: found blank", law=TaskLadder())
+    refused(frame, "Fill these rows in or take them out", law=TaskLadder())
 
 
 def test_as_many_parameters_as_runs():

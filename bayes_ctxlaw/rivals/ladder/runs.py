@@ -104,7 +104,7 @@ def _frame(
         values, said = as_numbers(pd.Series(obs[column].values), column, faults, "a number above 0")
         frame[name] = values
         unusable = ~np.isfinite(values) | ((values <= 0.0) & (name not in ("score", "chance")))
-        advice = "Take a run that was not evaluated so out; nothing is filled in for you."
+        advice = "Fill these rows in or take them out; nothing is filled in for you."
         faults.rows(column, unusable & ~said, values.__getitem__, "a number above 0", advice)
     blank = np.full(size, np.nan)
     for name in ("n_params", "train_tokens", "n_items", "loss"):
