@@ -416,7 +416,8 @@ class ContextLaw:
         xr.Dataset
             The rows of `at` with ``mean``, ``sd``, ``median``, ``lower``, ``upper`` and
             ``extrapolation`` (decades of compute, of tokens and of the ratio of prompt to window
-            beyond the data); with `samples`, ``samples`` (chain, draw, obs_id).
+            beyond the data); with `samples`, ``samples`` (chain, draw, obs_id). As a DataFrame:
+            ``bayes_ctxlaw.output.prediction_table``.
 
         Raises
         ------
