@@ -40,7 +40,8 @@ _INFORMED_BY = {
 
 _NOT_CONVERGED = {
     R_HAT: "The chains disagree, most about {worst}: fit again with larger `tune` and "
-    "`draws`, and if that does not help, narrow its prior or take a level out of `groups`.",
+    "`draws`, and if that does not help, narrow its prior{simpler} or take a level out of "
+    "`groups`.",
     "smallest bulk effective sample size": "Neighbouring draws are too much alike: fit again with "
     "more `draws` or a larger `thin`.",
     "smallest tail effective sample size": "The ends of the intervals rest on too few independent "
@@ -66,10 +67,13 @@ Row = tuple[str, str, str, str, str]
 def of_convergence(idata: xr.DataTree) -> list[Row]:
     """Checks of convergence, the only ones that can FAIL."""
     checks, rows = convergence(idata), []
+    # Whether a bend is of the law or of the task, chains may each decide in their own way.
+    simpler = ', fit with `discrepancy` "none"' if "discrepancy_sd" in idata["posterior"] else ""
     for (name, row), value in zip(checks.iterrows(), values_in_words(checks), strict=True):
         verdict, advice = "PASS", "Nothing to do."
         if not row["passed"]:
-            verdict, advice = "FAIL", _NOT_CONVERGED[name].format(worst=_least_agreed(idata))
+            advice = _NOT_CONVERGED[name].format(worst=_least_agreed(idata), simpler=simpler)
+            verdict = "FAIL"
             if name == R_HAT and idata["posterior"].sizes["chain"] == 1:
                 advice = _SINGLE_CHAIN
         rows.append((name, verdict, value, row["wanted"], advice))

@@ -348,6 +348,14 @@ class TestConvergence:
         assert not convergence(idata).loc["lowest E-BFMI", "passed"]
         assert convergence(drawn(draws=500).idata).loc["lowest E-BFMI", "passed"]
 
+    def test_tasks_that_need_not_stray_are_a_way_out(self):
+        law = drawn(discrepancy="none")
+        straying = with_posterior(law, discrepancy_sd=law.idata["posterior"]["A_task_sd"])
+        for idata, said in ((law.idata, False), (straying.idata, True)):
+            (first, *_) = advice.of_convergence(idata)
+            assert first[:2] == ("largest R-hat", "FAIL")
+            assert ('`discrepancy` "none"' in first[-1]) == said
+
     def test_there_is_advice_for_every_check(self):
         idata = drawn().idata
         sampler = idata["sample_stats"].to_dataset()
