@@ -32,7 +32,7 @@ from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.likelihoods import choose_likelihood
 from bayes_ctxlaw.mode import Mode, find_mode
 from bayes_ctxlaw.observations import as_design, as_observations
-from bayes_ctxlaw.posterior import add_natural, check_complete
+from bayes_ctxlaw.posterior import add_natural, check_complete, population_names
 from bayes_ctxlaw.priors import priors_from_json, priors_to_json, resolve_priors
 from bayes_ctxlaw.seeds import check_seed, root_seed, seed_or
 from bayes_ctxlaw.specification import Specification
@@ -90,7 +90,8 @@ class ContextLaw:
         Whether each task may stray smoothly from the law along prompt length, as curves do that
         turn where the law does not. ``"auto"``: where there are two tasks or more, with curves of
         more prompt lengths than the law has parameters along them, and a fast fit finds that the
-        scores are more probable so.
+        scores are more probable so. Where they stray tasks have no effects on beta, rho and eta,
+        whatever `groups` says: the shape of a task's curve is then its discrepancy's.
     references : mapping, optional
         ``{"compute": FLOPs, "prompt_tokens": tokens}`` at which A and B are stated. By default
         the geometric mean of compute, and the prompt length at which the data say most about the
@@ -234,7 +235,7 @@ class ContextLaw:
         self, obs: xr.Dataset, spec: Specification
     ) -> tuple[Specification, Encoding, Mode]:
         """A form of the law, with the references and the fast fit that it has."""
-        encoding = Encoding.of(obs, self.levels)
+        encoding = Encoding.of(obs, spec.levels)
         effects = {p: spec.effects_of(p, encoding) for p in spec.terms.parameters}
         encoding = encoding.at_references(self.references)
         strays = straying(obs, encoding, spec.terms)
@@ -565,8 +566,29 @@ class ContextLaw:
         law.encoding = replace(law.encoding, **unsaid)
         law._seed = config["seed"]
         law.idata = tree
+        _check_scales(tree["posterior"], law.spec, law.encoding, path)
         check_complete(tree["posterior"].to_dataset(), law.spec, law.encoding)
         return law
+
+
+def _check_scales(
+    posterior: xr.DataTree, spec: Specification, encoding: Encoding, path: str | os.PathLike[str]
+) -> None:
+    """Refuse a fit with effects that its form of the law has not: predictions would lack them.
+
+    Raises
+    ------
+    FileFormatError
+        If an earlier version of the package wrote it.
+    """
+    known = population_names(spec, encoding)
+    extra = [n for n in posterior.data_vars if str(n).endswith("_sd") and n not in known]
+    if extra:
+        raise FileFormatError(
+            f"{path} was saved by an earlier version of bayes_ctxlaw, in which this form of the "
+            f"law had effects that it has no more ({', '.join(extra)}). Fit the law again and save "
+            "it."
+        )
 
 
 def _encoding(saved: dict[str, Any], path: str | os.PathLike[str]) -> Encoding:

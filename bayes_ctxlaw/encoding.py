@@ -39,7 +39,8 @@ A family is what was pre-trained together and shapes what compute and demonstrat
 window was extended decides where and how sharply it ends; what a checkpoint loses as its window
 fills, and where that ends, is its own as well. The other two combinations, family on
 kappa and delta and technique on alpha, are for the user to ask for: few data sets tell them from
-the effects of technique and of the checkpoint.
+the effects of technique and of the checkpoint. Tasks that stray from the law have no effects on its
+shapes along prompt length (`Specification.decided`).
 """
 
 APPROACH = -math.log(4.0)

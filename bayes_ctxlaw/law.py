@@ -123,6 +123,11 @@ class LawTerms:
         return tuple(name for name in self.parameters if name in ("B", "beta", "rho", "D", "eta"))
 
     @property
+    def shapes(self) -> tuple[str, ...]:
+        """Those of them that say how scores change along prompt length, and not how much."""
+        return tuple(name for name in self.along_prompt if name in ("beta", "rho", "eta"))
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters that this form of the law has."""
         absent: set[str] = set()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bayes_ctxlaw.encoding import Encoding
 from bayes_ctxlaw.law import LawTerms
-from bayes_ctxlaw.priors import Prior
+from bayes_ctxlaw.priors import Prior, scale_name
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,22 @@ class Specification:
         Returns
         -------
         Specification
-            Without the prior of discrepancies that there are not.
+            Without what that form of the law has not: discrepancies where tasks do not stray, and
+            shapes of their own where they do, for a task's curve is then its discrepancy's, and
+            chains that may choose between the two do not come together.
         """
         if terms.discrepancy == "auto":
             terms = replace(terms, discrepancy="prompt_tokens" if strays else "none")
-        if not terms.strays:
-            priors = {name: prior for name, prior in priors.items() if name != "discrepancy_sd"}
-        return cls(terms, likelihood, levels, dict(priors))
+        absent = {"discrepancy_sd"}
+        if terms.strays:
+            absent = {scale_name(parameter, "task") for parameter in terms.shapes}
+            levels = {
+                level: tuple(p for p in parameters if scale_name(p, level) not in absent)
+                for level, parameters in levels.items()
+            }
+            levels = {level: parameters for level, parameters in levels.items() if parameters}
+        priors = {name: prior for name, prior in priors.items() if name not in absent}
+        return cls(terms, likelihood, dict(levels), priors)
 
     def levels_of(self, parameter: str, encoding: Encoding) -> tuple[str, ...]:
         """Levels in the data whose labels may shift `parameter`, with one label or more."""

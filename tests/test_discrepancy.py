@@ -17,7 +17,7 @@ from bayes_ctxlaw.discrepancy import (
     to_be_told,
 )
 from bayes_ctxlaw.encoding import Encoding
-from bayes_ctxlaw.errors import NotFittedError, SpecificationError
+from bayes_ctxlaw.errors import FileFormatError, NotFittedError, SpecificationError
 from bayes_ctxlaw.law import LawTerms
 from bayes_ctxlaw.report.reproduce import call
 from bayes_ctxlaw.rivals._options import plain_law
@@ -231,6 +231,25 @@ class TestFits:
         again = bcl.ContextLaw.load(law.save(tmp_path / "fit.nc"))
         assert again.terms.discrepancy == "prompt_tokens"
         assert again.predict(at).identical(law.predict(at))
+
+    def test_the_shape_of_a_task_is_told_by_it_alone(self, fitted):
+        acting = {name: law.spec.levels for name, law in fitted.items()}
+        assert acting["none"]["task"] == ("A", "alpha", "B", "beta", "rho", "kappa", "delta")
+        assert acting["prompt_tokens"]["task"] == ("A", "alpha", "B", "kappa", "delta")
+        assert acting["prompt_tokens"]["llm"] == acting["none"]["llm"]
+        posterior = fitted["prompt_tokens"].idata["posterior"]
+        assert "B_task" in posterior
+        assert not {"beta_task", "beta_task_sd", "rho_task", "rho_task_sd"} & set(posterior)
+        text = str(fitted["prompt_tokens"])
+        assert "task on A, α, B, κ, δ" in text
+        assert "beta_task_sd" not in text
+
+    def test_a_fit_with_both_is_one_of_an_earlier_version(self, fitted, tmp_path):
+        law = bcl.ContextLaw.load(fitted["prompt_tokens"].save(tmp_path / "fit.nc"))
+        posterior = law.idata["posterior"].to_dataset()
+        law.idata["posterior"] = posterior.assign(beta_task_sd=posterior["B_task_sd"])
+        with pytest.raises(FileFormatError, match=r"earlier version.*\(beta_task_sd\)"):
+            bcl.ContextLaw.load(law.save(tmp_path / "both.nc"))
 
     def test_a_posterior_without_it_is_refused(self, fitted, tmp_path):
         law = bcl.ContextLaw.load(fitted["prompt_tokens"].save(tmp_path / "fit.nc"))

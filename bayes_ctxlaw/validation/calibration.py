@@ -124,7 +124,7 @@ def calibrate(
     seed = int(np.random.default_rng().integers(2**31) if random_seed is None else random_seed)
     likelihood = _likelihood(law, design)
     design = design.drop_vars(OUTCOMES, errors="ignore")
-    encoding = Encoding.of(design, law.levels)
+    encoding = Encoding.of(design, _specification(law, likelihood).levels)
     references = {
         "compute": encoding.compute_reference,
         "prompt_tokens": encoding.prompt_tokens_reference,
