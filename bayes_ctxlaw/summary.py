@@ -235,10 +235,8 @@ def notes_on_design(obs: xr.Dataset, spec: Specification) -> list[str]:
     notes = []
     tasks = level_labels(obs, "task")
     compute, tokens = obs["compute"].values, obs["prompt_tokens"].values
-    for values, parameter, what in (
-        (compute, "α (alpha)", "compute value"),
-        (tokens, "β (beta)", "prompt length"),
-    ):
+    axes = (compute, "α (alpha)", "compute value"), (tokens, "β (beta)", "prompt length")
+    for values, parameter, what in axes:
         flat = [t for t in dict.fromkeys(tasks) if _distinct(values[tasks == t]) == 1]
         if not flat:
             continue
@@ -253,11 +251,12 @@ def notes_on_design(obs: xr.Dataset, spec: Specification) -> list[str]:
             notes.append(
                 f"{parameter} of {names} comes from the prior and the other tasks: {single} for it."
             )
-    if _distinct(compute) == 2:
-        notes.append(
-            "α (alpha) rests on two compute values: its prior matters, and more so the further a "
-            "prediction is from them."
-        )
+    for values, parameter, what in axes:
+        if _distinct(values) == 2:
+            notes.append(
+                f"{parameter} rests on two {what}s: its prior matters, and more so the further a "
+                "prediction is from them."
+            )
     if spec.terms.penalty == "log_logistic":
         ratio = np.log(tokens / obs["context_window"].values)
         if ratio.max() < -0.7:

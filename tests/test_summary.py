@@ -107,6 +107,11 @@ class TestNotes:
         (note,) = notes([r for r in table() if r["compute"] != 1e22])
         assert "rests on two compute values" in note
 
+    def test_two_prompt_lengths_are_few(self):
+        lengths = sorted({r["prompt_tokens"] for r in table()})[-2:]
+        found = notes([r for r in table() if r["prompt_tokens"] in lengths])
+        assert any(note.startswith("β (beta) rests on two prompt lengths") for note in found)
+
     @pytest.mark.parametrize("column", ["compute", "prompt_tokens"])
     def test_values_that_hardly_differ_are_one(self, column):
         """A base model and its extension: compute that differs by a thousandth."""
